@@ -1,0 +1,543 @@
+//! Files, shaped like `std::fs`: blocking, so called from [`crate::blocking::run`] or from threads
+//! that may block. Inside a simulation they are turmoil's, which lose what was not synced when
+//! their host crashes.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "simulation")]
+use turmoil::fs::shim::std::fs as simulated;
+
+/// An open file.
+#[derive(Debug)]
+pub struct File(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Real(std::fs::File),
+    #[cfg(feature = "simulation")]
+    Simulated(simulated::File),
+}
+
+/// Runs an expression on whichever file is inside.
+macro_rules! on {
+    ($file:expr, $inner:ident => $body:expr) => {
+        match $file {
+            Inner::Real($inner) => $body,
+            #[cfg(feature = "simulation")]
+            Inner::Simulated($inner) => $body,
+        }
+    };
+}
+
+impl File {
+    /// Opens a file to read.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        OpenOptions::new().read(true).open(path)
+    }
+
+    /// Creates a file to write, or empties the one that is there.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+    }
+
+    /// The file's length in bytes.
+    ///
+    /// # Errors
+    /// The operating system's.
+    #[allow(clippy::len_without_is_empty)] // a length that can fail has no "is empty" twin
+    pub fn len(&self) -> io::Result<u64> {
+        on!(&self.0, file => Ok(file.metadata()?.len()))
+    }
+
+    /// Length and kind.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        Ok(Metadata {
+            len: self.len()?,
+            is_dir: false,
+        })
+    }
+
+    /// Reads at `offset` without moving the cursor; returns how many bytes came, 0 at the end.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        on!(&self.0, file => file.read_at(buffer, offset))
+    }
+
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when the file ends first; the operating system's.
+    pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.read_at(buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    buffer = buffer.split_at_mut(count).1;
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes` at `offset` without moving the cursor. On an error part of it may
+    /// be in the file.
+    ///
+    /// # Errors
+    /// The operating system's; a full disk among them.
+    pub fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match on!(&self.0, file => file.write_at(bytes, offset)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = bytes.split_at(count).1;
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the contents and the length durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// The operating system's. After one, what was written since the last sync may be lost even
+    /// if a later call succeeds.
+    pub fn sync_data(&self) -> io::Result<()> {
+        on!(&self.0, file => file.sync_data())
+    }
+
+    /// Makes contents and metadata durable (`fsync`). A new file's name needs [`sync_dir`] too.
+    ///
+    /// # Errors
+    /// As for [`File::sync_data`].
+    pub fn sync_all(&self) -> io::Result<()> {
+        on!(&self.0, file => file.sync_all())
+    }
+
+    /// Cuts the file, or extends it with zeros.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        on!(&self.0, file => file.set_len(len))
+    }
+
+    /// Extends the file to `len` bytes of zeros with the blocks reserved, where the file system
+    /// can reserve them; where it can't, only the length changes. Never shortens the file.
+    ///
+    /// # Errors
+    /// The operating system's; a full disk among them, which is the point of reserving.
+    pub fn preallocate(&self, len: u64) -> io::Result<()> {
+        let current = self.len()?;
+        if current >= len {
+            return Ok(());
+        }
+        match &self.0 {
+            Inner::Real(file) => {
+                let nothing_special = rustix::fs::FallocateFlags::empty();
+                match rustix::fs::fallocate(file, nothing_special, current, len - current) {
+                    Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                        file.set_len(len)
+                    }
+                    reserved => Ok(reserved?),
+                }
+            }
+            #[cfg(feature = "simulation")]
+            Inner::Simulated(file) => file.set_len(len),
+        }
+    }
+
+    /// Another handle on the same file, with a cursor that is shared or not as the system has it.
+    ///
+    /// # Errors
+    /// The operating system's; out of file handles among them.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        match &self.0 {
+            Inner::Real(file) => Ok(Self(Inner::Real(file.try_clone()?))),
+            #[cfg(feature = "simulation")]
+            Inner::Simulated(file) => Ok(Self(Inner::Simulated(file.try_clone()?))),
+        }
+    }
+}
+
+impl Read for File {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        on!(&mut self.0, file => file.read(buffer))
+    }
+}
+
+impl Write for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        on!(&mut self.0, file => file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        on!(&mut self.0, file => file.flush())
+    }
+}
+
+impl Seek for File {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        on!(&mut self.0, file => file.seek(position))
+    }
+}
+
+/// How to open a file; all off at first.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct OpenOptions {
+    read: bool,
+    write: bool,
+    append: bool,
+    truncate: bool,
+    create: bool,
+    create_new: bool,
+}
+
+/// Writes one switch of [`OpenOptions`].
+macro_rules! switches {
+    ($($(#[$doc:meta])* $name:ident),*) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(mut self, on: bool) -> Self {
+                self.$name = on;
+                self
+            }
+        )*
+    };
+}
+
+impl OpenOptions {
+    /// All switches off.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    switches! {
+        /// To read.
+        read,
+        /// To write.
+        write,
+        /// To write, always at the end.
+        append,
+        /// Emptied at opening.
+        truncate,
+        /// Created if it isn't there.
+        create,
+        /// Created; an error if it is there.
+        create_new
+    }
+
+    /// Opens `path`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        #[cfg(feature = "simulation")]
+        if crate::simulated() {
+            return Ok(File(Inner::Simulated(
+                simulated::OpenOptions::new()
+                    .read(self.read)
+                    .write(self.write)
+                    .append(self.append)
+                    .truncate(self.truncate)
+                    .create(self.create)
+                    .create_new(self.create_new)
+                    .open(path)?,
+            )));
+        }
+        Ok(File(Inner::Real(
+            std::fs::OpenOptions::new()
+                .read(self.read)
+                .write(self.write)
+                .append(self.append)
+                .truncate(self.truncate)
+                .create(self.create)
+                .create_new(self.create_new)
+                .open(path)?,
+        )))
+    }
+}
+
+/// Length and kind of a file or folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Metadata {
+    len: u64,
+    is_dir: bool,
+}
+
+impl Metadata {
+    /// Length in bytes.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // the twin of std's
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it is a folder.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.is_dir
+    }
+}
+
+/// One entry of a folder.
+#[derive(Debug, Clone)]
+pub struct DirEntry {
+    /// The entry's path, the folder's included.
+    pub path: PathBuf,
+    /// The entry's own name; bytes that aren't UTF-8 are replaced.
+    pub file_name: String,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// Chooses the simulated or the real twin of one function of `std::fs`.
+macro_rules! twin {
+    ($name:ident ( $($argument:expr),* )) => {{
+        #[cfg(feature = "simulation")]
+        if crate::simulated() {
+            return simulated::$name($($argument),*);
+        }
+        std::fs::$name($($argument),*)
+    }};
+}
+
+/// Creates a folder and those above it.
+///
+/// # Errors
+/// The operating system's.
+pub fn create_dir_all(path: &Path) -> io::Result<()> {
+    twin!(create_dir_all(path))
+}
+
+/// Renames a file or folder, replacing a file at `to`. Durable once both folders are synced.
+///
+/// # Errors
+/// The operating system's.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    twin!(rename(from, to))
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// The operating system's.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    twin!(remove_file(path))
+}
+
+/// Removes a folder with everything in it.
+///
+/// # Errors
+/// The operating system's.
+pub fn remove_dir_all(path: &Path) -> io::Result<()> {
+    twin!(remove_dir_all(path))
+}
+
+/// A whole file.
+///
+/// # Errors
+/// The operating system's.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    twin!(read(path))
+}
+
+/// A whole file of UTF-8.
+///
+/// # Errors
+/// The operating system's; [`io::ErrorKind::InvalidData`] when it isn't UTF-8.
+pub fn read_to_string(path: &Path) -> io::Result<String> {
+    twin!(read_to_string(path))
+}
+
+/// Whether there is something at `path`.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    #[cfg(feature = "simulation")]
+    if crate::simulated() {
+        return simulated::exists(path);
+    }
+    path.exists()
+}
+
+/// Length and kind of what is at `path`.
+///
+/// # Errors
+/// The operating system's.
+pub fn metadata(path: &Path) -> io::Result<Metadata> {
+    #[cfg(feature = "simulation")]
+    if crate::simulated() {
+        let found = simulated::metadata(path)?;
+        return Ok(Metadata {
+            len: found.len(),
+            is_dir: found.is_dir(),
+        });
+    }
+    let found = std::fs::metadata(path)?;
+    Ok(Metadata {
+        len: found.len(),
+        is_dir: found.is_dir(),
+    })
+}
+
+/// A folder's entries, sorted by name. Entries that vanish meanwhile are left out.
+///
+/// # Errors
+/// The operating system's.
+pub fn read_dir(path: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    let mut add = |path: PathBuf, file_name: String| {
+        if let Ok(found) = metadata(&path) {
+            entries.push(DirEntry {
+                path,
+                file_name,
+                is_dir: found.is_dir(),
+                len: found.len(),
+            });
+        }
+    };
+    let name_of = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
+    #[cfg(feature = "simulation")]
+    if crate::simulated() {
+        for entry in simulated::read_dir(path)? {
+            let entry = entry?;
+            add(entry.path(), name_of(entry.file_name()));
+        }
+        entries.sort_by(|a, b| a.file_name.cmp(&b.file_name));
+        return Ok(entries);
+    }
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        add(entry.path(), name_of(entry.file_name()));
+    }
+    entries.sort_by(|a, b| a.file_name.cmp(&b.file_name));
+    Ok(entries)
+}
+
+/// Makes a folder's entries durable: files created, renamed or removed in it.
+///
+/// # Errors
+/// The operating system's.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
+    #[cfg(feature = "simulation")]
+    if crate::simulated() {
+        return simulated::sync_dir(path);
+    }
+    std::fs::File::open(path)?.sync_all()
+}
+
+/// Replaces `path` by a file of `bytes` such that a crash leaves either the old or the new one,
+/// whole and durable.
+///
+/// # Errors
+/// The operating system's; the old file is then untouched.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let file = File::create(&temporary)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_all()?;
+    rename(&temporary, path)?;
+    match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(folder) => sync_dir(folder),
+        None => Ok(()),
+    }
+}
+
+/// An exclusive claim on a folder, held through a lock on a file in it and given up when dropped
+/// or when the process ends, however it ends.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: Option<std::fs::File>,
+}
+
+impl FolderLock {
+    /// Locks the file at `path`, creating it if needed.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when another holds it; the operating system's.
+    pub fn acquire(path: &Path) -> io::Result<Self> {
+        if crate::simulated() {
+            // A simulated host runs one process, and its crash ends every claim.
+            return Ok(Self { _file: None });
+        }
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: Some(file) }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_atomic_write_replaces_the_whole_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        write_atomic(&path, b"a longer first version").unwrap();
+        write_atomic(&path, b"second").unwrap();
+        assert_eq!(read(&path).unwrap(), b"second");
+        assert_eq!(read_dir(folder.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_folder_has_one_holder_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".lock");
+        let first = FolderLock::acquire(&path).unwrap();
+        let second = FolderLock::acquire(&path).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        FolderLock::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn preallocation_never_shortens() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::create(&folder.path().join("segment")).unwrap();
+        file.preallocate(4096).unwrap();
+        file.preallocate(10).unwrap();
+        assert_eq!(file.len().unwrap(), 4096);
+        file.write_all_at(b"abc", 1).unwrap();
+        let mut got = [9; 4];
+        let reader = File::open(&folder.path().join("segment")).unwrap();
+        reader.read_exact_at(&mut got, 0).unwrap();
+        assert_eq!(&got, b"\0abc");
+    }
+}
