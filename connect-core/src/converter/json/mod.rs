@@ -1,0 +1,273 @@
+//! JSON, with or without its schema: Kafka's `JsonConverter`.
+
+mod cache;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Converter, SchemaAndValue};
+use crate::config::{Config, ConfigChoice, ConfigDef, ConfigMap, Problem};
+use crate::error::ConnectError;
+use crate::schema::SchemaRef;
+use crate::value::Value;
+
+use cache::Cache;
+
+/// `JsonConverter`.
+///
+/// With `schemas.enable` (the default) every record is an envelope `{"schema": …, "payload": …}`;
+/// without, it is the payload alone, and when read, whole numbers are int64, others float64, and
+/// objects are maps. Whole numbers beyond 64 bits are read as float64.
+///
+/// No schema and no value is a tombstone; a schema without a value is JSON's null, as in Kafka. Stricter
+/// than Kafka: a number that does not fit its schema's type is an error and not cut off.
+#[derive(Debug)]
+pub struct JsonConverter {
+    schemas_enable: bool,
+    options: Options,
+    /// What `schema.content` says every incoming payload has.
+    content: Option<SchemaRef>,
+    /// Schemas already read, by their text.
+    read: Mutex<Cache<Box<str>, Option<SchemaRef>>>,
+    /// Schemas already written, by their address; the value keeps the schema alive, so that no other
+    /// can take its address.
+    written: Mutex<Cache<usize, (SchemaRef, Bytes)>>,
+}
+
+/// What changes how values look.
+#[derive(Debug, Clone, Copy)]
+struct Options {
+    decimal: DecimalFormat,
+    replace_null_with_default: bool,
+}
+
+/// How decimal numbers look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ConfigChoice)]
+enum DecimalFormat {
+    #[config(name = "BASE64")]
+    Base64,
+    #[config(name = "NUMERIC")]
+    Numeric,
+}
+
+#[derive(Config)]
+struct JsonConverterConfig {
+    /// Include schemas within each of the serialized values and keys.
+    #[config(default = true, importance = "high", group = "Schemas")]
+    schemas_enable: bool,
+    /// The maximum number of schemas that can be cached in this converter instance.
+    #[config(default = 1000, range = 0.., importance = "high", group = "Schemas")]
+    schemas_cache_size: usize,
+    /// Controls which format this converter will serialize decimals in: base64 of the unscaled number, or a JSON number.
+    #[config(default = "BASE64", importance = "low", group = "Serialization")]
+    decimal_format: DecimalFormat,
+    /// Whether to replace fields that have a default value and that are null with the default value.
+    #[config(default = true, importance = "low", group = "Schemas")]
+    replace_null_with_default: bool,
+    /// A schema as JSON that every incoming payload has; such payloads come without envelope.
+    #[config(importance = "high", group = "Schemas")]
+    schema_content: Option<String>,
+}
+
+impl Default for JsonConverter {
+    fn default() -> Self {
+        JsonConverter {
+            schemas_enable: true,
+            options: Options {
+                decimal: DecimalFormat::Base64,
+                replace_null_with_default: true,
+            },
+            content: None,
+            read: Mutex::new(Cache::new(1000)),
+            written: Mutex::new(Cache::new(1000)),
+        }
+    }
+}
+
+impl Converter for JsonConverter {
+    fn config(&self) -> ConfigDef {
+        JsonConverterConfig::definition()
+    }
+
+    fn configure(&mut self, config: &ConfigMap, _is_key: bool) -> Result<(), Vec<Problem>> {
+        let config = JsonConverterConfig::parse(config)?;
+        self.schemas_enable = config.schemas_enable;
+        self.options = Options {
+            decimal: config.decimal_format,
+            replace_null_with_default: config.replace_null_with_default,
+        };
+        self.content = match config.schema_content.filter(|text| !text.trim().is_empty()) {
+            None => None,
+            Some(text) => schema::read(&text, self.options).map_err(|error| {
+                vec![Problem::new(
+                    "schema.content",
+                    format!("is not a schema; {}", error.report()),
+                )]
+            })?,
+        };
+        self.read = Mutex::new(Cache::new(config.schemas_cache_size));
+        self.written = Mutex::new(Cache::new(config.schemas_cache_size));
+        Ok(())
+    }
+
+    fn from_connect(
+        &self,
+        topic: &str,
+        schema: Option<&SchemaRef>,
+        value: Value,
+    ) -> Result<Option<Bytes>, ConnectError> {
+        if schema.is_none() && value.is_null() {
+            return Ok(None);
+        }
+        let located = |error: ConnectError| {
+            error.context(format!(
+                "value for topic \"{topic}\" cannot be written as JSON"
+            ))
+        };
+        let mut out = Vec::with_capacity(128);
+        if self.schemas_enable {
+            out.extend_from_slice(b"{\"schema\":");
+            match schema {
+                Some(schema) => out.extend_from_slice(&self.schema_json(schema).map_err(located)?),
+                None => out.extend_from_slice(b"null"),
+            }
+            out.extend_from_slice(b",\"payload\":");
+        }
+        write::value(
+            &mut out,
+            schema.map(|schema| &**schema),
+            &value,
+            self.options,
+        )
+        .map_err(located)?;
+        if self.schemas_enable {
+            out.push(b'}');
+        }
+        Ok(Some(Bytes::from(out)))
+    }
+
+    fn to_connect(
+        &self,
+        topic: &str,
+        bytes: Option<Bytes>,
+    ) -> Result<SchemaAndValue, ConnectError> {
+        let Some(bytes) = bytes else {
+            return Ok((None, Value::Null));
+        };
+        let located = |error: ConnectError| {
+            error.context(format!("value in topic \"{topic}\" cannot be read as JSON"))
+        };
+        if let Some(schema) = &self.content {
+            let value = self
+                .payload(&bytes, &bytes, Some(schema))
+                .map_err(located)?;
+            return Ok((Some(schema.clone()), value));
+        }
+        if !self.schemas_enable {
+            return Ok((None, self.payload(&bytes, &bytes, None).map_err(located)?));
+        }
+        let envelope = Envelope::read(&bytes).map_err(located)?;
+        let schema = self.schema(envelope.schema.get()).map_err(located)?;
+        let value = self
+            .payload(&bytes, envelope.payload.get().as_bytes(), schema.as_ref())
+            .map_err(located)?;
+        Ok((schema, value))
+    }
+}
+
+impl JsonConverter {
+    fn payload(
+        &self,
+        buffer: &Bytes,
+        json: &[u8],
+        schema: Option<&SchemaRef>,
+    ) -> Result<Value, ConnectError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let seed = read::Seed {
+            buffer,
+            schema,
+            options: self.options,
+        };
+        seed.deserialize(&mut deserializer)
+            .and_then(|value| deserializer.end().map(|()| value))
+            .map_err(|error| ConnectError::record(error.to_string()))
+    }
+
+    fn schema(&self, json: &str) -> Result<Option<SchemaRef>, ConnectError> {
+        if let Some(schema) = lock(&self.read).get(json) {
+            return Ok(schema.clone());
+        }
+        let schema = schema::read(json, self.options)?;
+        lock(&self.read).put(json.into(), json.len(), schema.clone());
+        Ok(schema)
+    }
+
+    fn schema_json(&self, schema: &SchemaRef) -> Result<Bytes, ConnectError> {
+        let address = std::ptr::from_ref(&**schema) as usize;
+        if let Some((_, json)) = lock(&self.written).get(&address) {
+            return Ok(json.clone());
+        }
+        let mut out = Vec::new();
+        schema::write(&mut out, schema, None, self.options)?;
+        let json = Bytes::from(out);
+        lock(&self.written).put(address, json.len(), (schema.clone(), json.clone()));
+        Ok(json)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A cache is valid whatever the panicking thread was doing with it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const ENVELOPE: &str = "JsonConverter with schemas.enable requires \"schema\" and \"payload\" fields and may not contain \
+                        additional fields; for plain JSON set schemas.enable=false";
+
+/// The two members, not read yet.
+struct Envelope<'a> {
+    schema: &'a RawValue,
+    payload: &'a RawValue,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, ConnectError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        serde::Deserializer::deserialize_any(&mut deserializer, EnvelopeVisitor)
+            .and_then(|envelope| deserializer.end().map(|()| envelope))
+            .map_err(|error| ConnectError::record(error.to_string()))
+    }
+}
+
+struct EnvelopeVisitor;
+
+impl<'de> Visitor<'de> for EnvelopeVisitor {
+    type Value = Envelope<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object; ")?;
+        f.write_str(ENVELOPE)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut schema, mut payload) = (None, None);
+        while let Some(read::Name(name)) = map.next_key()? {
+            match name.as_ref() {
+                "schema" => schema = Some(map.next_value::<&'de RawValue>()?),
+                "payload" => payload = Some(map.next_value::<&'de RawValue>()?),
+                _ => return Err(A::Error::custom(ENVELOPE)),
+            }
+        }
+        match (schema, payload) {
+            (Some(schema), Some(payload)) => Ok(Envelope { schema, payload }),
+            _ => Err(A::Error::custom(ENVELOPE)),
+        }
+    }
+}
