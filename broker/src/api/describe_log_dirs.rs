@@ -1,0 +1,62 @@
+//! DescribeLogDirs (key 35): how much the partitions take in each data folder.
+
+use std::collections::BTreeMap;
+
+use kafka_wire::describe_log_dirs_response::{
+    DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+use kafka_wire::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use kafka_wire_core::{ApiVersion, StrBytes};
+
+use super::message;
+use crate::node::RequestContext;
+
+pub(crate) const VERSIONS: (i16, i16) = (1, 5);
+
+pub(crate) async fn handle(
+    ctx: &RequestContext,
+    request: DescribeLogDirsRequest,
+    _version: ApiVersion,
+) -> DescribeLogDirsResponse {
+    let wanted = |topic: &str, index: i32| match &request.topics {
+        None => true,
+        Some(topics) => topics
+            .iter()
+            .any(|wanted| &*wanted.topic == topic && wanted.partitions.contains(&index)),
+    };
+    let results = ctx
+        .broker
+        .replicas
+        .folders()
+        .into_iter()
+        .map(|(path, partitions)| {
+            let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+            for partition in partitions {
+                if wanted(partition.topic(), partition.index()) {
+                    let size = i64::try_from(partition.size_bytes()).unwrap_or(i64::MAX);
+                    topics
+                        .entry(partition.topic().to_string())
+                        .or_default()
+                        .push(message!(DescribeLogDirsPartition {
+                            partition_index: partition.index(),
+                            partition_size: size,
+                        }));
+                }
+            }
+            let path = std::path::absolute(&path).unwrap_or(path);
+            message!(DescribeLogDirsResult {
+                log_dir: StrBytes::from(path.display().to_string()),
+                topics: topics
+                    .into_iter()
+                    .map(|(name, partitions)| {
+                        message!(DescribeLogDirsTopic {
+                            name: StrBytes::from(name),
+                            partitions,
+                        })
+                    })
+                    .collect(),
+            })
+        })
+        .collect();
+    message!(DescribeLogDirsResponse { results })
+}

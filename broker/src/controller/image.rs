@@ -1,0 +1,313 @@
+//! The cluster's metadata at one moment: immutable, shared by everyone who reads it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::record::{ConfigResource, MetadataRecord, TopicId};
+use crate::config::layers::Settings;
+
+/// One partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionImage {
+    /// The broker that leads it; -1 when none does.
+    pub(crate) leader: i32,
+    /// Grows with every change of the leader.
+    pub(crate) leader_epoch: i32,
+    /// The brokers that keep a copy, the preferred leader first.
+    pub(crate) replicas: Vec<i32>,
+    /// Those of them that have every committed record.
+    pub(crate) isr: Vec<i32>,
+}
+
+/// One topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TopicImage {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// Its id, which a topic of the same name created later does not have.
+    pub(crate) id: TopicId,
+    /// Its partitions by index, which have no gaps.
+    pub(crate) partitions: BTreeMap<i32, PartitionImage>,
+    /// What has been set on it.
+    pub(crate) config: Settings,
+}
+
+impl TopicImage {
+    /// Number of partitions.
+    pub(crate) fn partition_count(&self) -> i32 {
+        i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
+    }
+
+    /// Whether it is one of Kafka's own topics.
+    pub(crate) fn is_internal(&self) -> bool {
+        is_internal(&self.name)
+    }
+}
+
+/// Whether `topic` is one of Kafka's own.
+pub(crate) fn is_internal(topic: &str) -> bool {
+    matches!(topic, "__consumer_offsets" | "__transaction_state")
+}
+
+/// The whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MetadataImage {
+    topics: BTreeMap<Arc<str>, Arc<TopicImage>>,
+    names: HashMap<TopicId, Arc<str>>,
+    /// Topics that are gone but whose records may still be on disk.
+    removed: BTreeSet<TopicId>,
+    brokers: BTreeMap<String, Settings>,
+    next_producer_id: i64,
+}
+
+impl MetadataImage {
+    /// The topic called `name`.
+    pub(crate) fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
+        self.topics.get(name)
+    }
+
+    /// The topic whose id is `id`.
+    pub(crate) fn topic_by_id(&self, id: &TopicId) -> Option<&Arc<TopicImage>> {
+        self.names.get(id).and_then(|name| self.topics.get(name))
+    }
+
+    /// All topics by name.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<TopicImage>> {
+        self.topics.values()
+    }
+
+    /// The topics from `name` on.
+    pub(crate) fn topics_from<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<TopicImage>> {
+        self.topics
+            .range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded))
+            .map(|(_, topic)| topic)
+    }
+
+    /// Whether the topic `id` was deleted and its records may still have to go.
+    pub(crate) fn is_removed(&self, id: &TopicId) -> bool {
+        self.removed.contains(id)
+    }
+
+    /// What has been set at run time for the broker `name`; empty for all brokers.
+    pub(crate) fn broker_config(&self, name: &str) -> Option<&Settings> {
+        self.brokers.get(name)
+    }
+
+    /// The lowest producer id that has not been handed out.
+    pub(crate) fn next_producer_id(&self) -> i64 {
+        self.next_producer_id
+    }
+
+    /// Applies one change. Deterministic, and total: a record about something that is not there
+    /// changes nothing.
+    pub(crate) fn apply(&mut self, record: &MetadataRecord) {
+        match record {
+            MetadataRecord::Topic { name, id } => {
+                let name: Arc<str> = name.as_str().into();
+                self.names.insert(*id, name.clone());
+                let config = self
+                    .topics
+                    .get(&name)
+                    .filter(|topic| topic.id == *id)
+                    .map(|topic| topic.config.clone())
+                    .unwrap_or_default();
+                let topic = TopicImage {
+                    name: name.clone(),
+                    id: *id,
+                    partitions: BTreeMap::new(),
+                    config,
+                };
+                self.topics.insert(name, Arc::new(topic));
+            }
+            MetadataRecord::Partition {
+                topic,
+                index,
+                leader,
+                leader_epoch,
+                replicas,
+                isr,
+            } => {
+                if let Some(topic) = self.topic_mut(topic) {
+                    let partition = PartitionImage {
+                        leader: *leader,
+                        leader_epoch: *leader_epoch,
+                        replicas: replicas.clone(),
+                        isr: isr.clone(),
+                    };
+                    topic.partitions.insert(*index, partition);
+                }
+            }
+            MetadataRecord::RemoveTopic { id } => {
+                if let Some(name) = self.names.remove(id) {
+                    self.topics.remove(&name);
+                    self.removed.insert(*id);
+                }
+            }
+            MetadataRecord::ForgetTopic { id } => {
+                self.removed.remove(id);
+            }
+            MetadataRecord::Config {
+                resource,
+                key,
+                value,
+            } => {
+                let settings = match resource {
+                    ConfigResource::Topic(name) => {
+                        let Some(topic) = self.topics.get_mut(name.as_str()) else {
+                            return;
+                        };
+                        &mut Arc::make_mut(topic).config
+                    }
+                    ConfigResource::Broker(name) => self.brokers.entry(name.clone()).or_default(),
+                };
+                match value {
+                    Some(value) => settings.insert(key.clone(), value.clone()),
+                    None => settings.remove(key),
+                };
+                self.brokers.retain(|_, settings| !settings.is_empty());
+            }
+            MetadataRecord::ProducerIds { next } => {
+                self.next_producer_id = self.next_producer_id.max(*next);
+            }
+        }
+    }
+
+    /// Records that rebuild this image from an empty one.
+    pub(crate) fn to_records(&self) -> Vec<MetadataRecord> {
+        let mut records = Vec::new();
+        for topic in self.topics.values() {
+            records.push(MetadataRecord::Topic {
+                name: topic.name.to_string(),
+                id: topic.id,
+            });
+            for (index, partition) in &topic.partitions {
+                records.push(MetadataRecord::Partition {
+                    topic: topic.id,
+                    index: *index,
+                    leader: partition.leader,
+                    leader_epoch: partition.leader_epoch,
+                    replicas: partition.replicas.clone(),
+                    isr: partition.isr.clone(),
+                });
+            }
+            let resource = ConfigResource::Topic(topic.name.to_string());
+            records.extend(config_records(&resource, &topic.config));
+        }
+        for (name, settings) in &self.brokers {
+            records.extend(config_records(&ConfigResource::Broker(name.clone()), settings));
+        }
+        for id in &self.removed {
+            // A removed topic is one that was there once.
+            records.push(MetadataRecord::Topic {
+                name: REMOVED.to_owned(),
+                id: *id,
+            });
+            records.push(MetadataRecord::RemoveTopic { id: *id });
+        }
+        records.push(MetadataRecord::ProducerIds {
+            next: self.next_producer_id,
+        });
+        records
+    }
+
+    fn topic_mut(&mut self, id: &TopicId) -> Option<&mut TopicImage> {
+        let name = self.names.get(id)?;
+        self.topics.get_mut(name).map(Arc::make_mut)
+    }
+}
+
+/// A name no topic can have.
+const REMOVED: &str = "";
+
+fn config_records<'a>(
+    resource: &'a ConfigResource,
+    settings: &'a Settings,
+) -> impl Iterator<Item = MetadataRecord> + 'a {
+    settings.iter().map(|(key, value)| MetadataRecord::Config {
+        resource: resource.clone(),
+        key: key.clone(),
+        value: Some(value.clone()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(records: &[MetadataRecord]) -> MetadataImage {
+        let mut image = MetadataImage::default();
+        for record in records {
+            image.apply(record);
+        }
+        image
+    }
+
+    fn topic(name: &str, id: u8) -> [MetadataRecord; 2] {
+        [
+            MetadataRecord::Topic { name: name.to_owned(), id: [id; 16] },
+            MetadataRecord::Partition {
+                topic: [id; 16],
+                index: 0,
+                leader: 0,
+                leader_epoch: 0,
+                replicas: vec![0],
+                isr: vec![0],
+            },
+        ]
+    }
+
+    #[test]
+    fn an_image_is_rebuilt_from_its_own_records() {
+        let mut records = Vec::new();
+        records.extend(topic("a", 1));
+        records.extend(topic("b", 2));
+        records.push(MetadataRecord::Config {
+            resource: ConfigResource::Topic("a".to_owned()),
+            key: "retention.ms".to_owned(),
+            value: Some("5".to_owned()),
+        });
+        records.push(MetadataRecord::Config {
+            resource: ConfigResource::Broker(String::new()),
+            key: "log.retention.ms".to_owned(),
+            value: Some("7".to_owned()),
+        });
+        records.push(MetadataRecord::RemoveTopic { id: [2; 16] });
+        records.push(MetadataRecord::ProducerIds { next: 2000 });
+        let image = built(&records);
+        assert!(image.is_removed(&[2; 16]));
+        assert_eq!(built(&image.to_records()), image);
+    }
+
+    #[test]
+    fn a_topic_created_again_has_nothing_of_the_old_one() {
+        let mut records = Vec::new();
+        records.extend(topic("a", 1));
+        records.push(MetadataRecord::Config {
+            resource: ConfigResource::Topic("a".to_owned()),
+            key: "retention.ms".to_owned(),
+            value: Some("5".to_owned()),
+        });
+        records.push(MetadataRecord::RemoveTopic { id: [1; 16] });
+        records.extend(topic("a", 3));
+        let image = built(&records);
+        assert_eq!(image.topic("a").unwrap().id, [3; 16]);
+        assert!(image.topic("a").unwrap().config.is_empty());
+        assert!(image.topic_by_id(&[1; 16]).is_none());
+    }
+
+    #[test]
+    fn records_about_what_is_not_there_change_nothing() {
+        let image = built(&[
+            MetadataRecord::RemoveTopic { id: [9; 16] },
+            MetadataRecord::Config {
+                resource: ConfigResource::Topic("x".to_owned()),
+                key: "k".to_owned(),
+                value: None,
+            },
+        ]);
+        assert_eq!(image, MetadataImage::default());
+    }
+}

@@ -1,0 +1,41 @@
+//! Kafka's error codes, as far as this broker answers with them
+//! (`org.apache.kafka.common.protocol.Errors`).
+
+macro_rules! codes {
+    ($($name:ident = $code:literal;)*) => {
+        $(pub(crate) const $name: i16 = $code;)*
+    };
+}
+
+codes! {
+    UNKNOWN_SERVER_ERROR = -1;
+    NONE = 0;
+    OFFSET_OUT_OF_RANGE = 1;
+    UNKNOWN_TOPIC_OR_PARTITION = 3;
+    LEADER_NOT_AVAILABLE = 5;
+    NOT_LEADER_OR_FOLLOWER = 6;
+    MESSAGE_TOO_LARGE = 10;
+    COORDINATOR_NOT_AVAILABLE = 15;
+    INVALID_TOPIC_EXCEPTION = 17;
+    NOT_ENOUGH_REPLICAS = 19;
+    INVALID_REQUIRED_ACKS = 21;
+    UNSUPPORTED_VERSION = 35;
+    TOPIC_ALREADY_EXISTS = 36;
+    INVALID_PARTITIONS = 37;
+    INVALID_REPLICATION_FACTOR = 38;
+    INVALID_REPLICA_ASSIGNMENT = 39;
+    INVALID_CONFIG = 40;
+    INVALID_REQUEST = 42;
+    POLICY_VIOLATION = 44;
+    KAFKA_STORAGE_ERROR = 56;
+    FETCH_SESSION_ID_NOT_FOUND = 70;
+    INVALID_FETCH_SESSION_EPOCH = 71;
+    TOPIC_DELETION_DISABLED = 73;
+    FENCED_LEADER_EPOCH = 74;
+    UNKNOWN_LEADER_EPOCH = 75;
+    UNSUPPORTED_COMPRESSION_TYPE = 76;
+    UNKNOWN_TOPIC_ID = 100;
+    INCONSISTENT_TOPIC_ID = 103;
+    FETCH_SESSION_TOPIC_ID_ERROR = 106;
+    UNSUPPORTED_ENDPOINT_TYPE = 115;
+}

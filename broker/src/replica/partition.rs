@@ -1,0 +1,571 @@
+//! One partition of a topic, on the node that leads it.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use kafka_records::assign_offsets;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::barrier::Barrier;
+use super::validation::{self, Accepted};
+use super::{AppendError, ReadError};
+use crate::log::{Appender, Log, LogConfig, LogError, Placed, Sequence};
+
+/// Topics whose records are durable before they are acknowledged, whatever their configuration.
+const DURABLE_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
+
+/// Who appends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A produce request: everything is checked, and the topic's codec and time stamps apply.
+    Client,
+    /// A coordinator of this broker: its batches are taken as they are, and are durable when the append returns.
+    Coordinator,
+}
+
+/// Up to where a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// The high watermark.
+    Uncommitted,
+    /// The last stable offset: transactions that are not decided are not shown.
+    Committed,
+    /// The log's end; for followers and this broker's own coordinators.
+    LogEnd,
+}
+
+/// The result of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of the first record.
+    pub base_offset: i64,
+    /// Offset of the last record.
+    pub last_offset: i64,
+    /// When it was appended, in milliseconds; -1 where records keep their own time.
+    pub log_append_time: i64,
+    /// First offset of the log.
+    pub log_start_offset: i64,
+    /// It was there already: a retry of an idempotent producer.
+    pub duplicate: bool,
+}
+
+/// The offsets that delimit a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offsets {
+    /// First offset there is.
+    pub log_start: i64,
+    /// Consumers see what is before it.
+    pub high_watermark: i64,
+    /// Consumers that read committed records see what is before it.
+    pub last_stable: i64,
+    /// Offset of the next record.
+    pub log_end: i64,
+}
+
+/// The result of a read.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// Whole batches; the first has the offset that was asked for, and maybe earlier ones. Empty at the end.
+    pub records: Bytes,
+    /// As of the read.
+    pub high_watermark: i64,
+    /// As of the read.
+    pub last_stable_offset: i64,
+    /// As of the read.
+    pub log_start_offset: i64,
+    /// Aborted transactions in the records: producer id and first offset.
+    pub aborted: Vec<(i64, i64)>,
+}
+
+#[derive(Debug)]
+struct Request {
+    records: Bytes,
+    origin: Origin,
+    answer: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Request>,
+    /// A thread takes from the queue until it is empty.
+    served: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Partition {
+    id: u64,
+    topic: Arc<str>,
+    index: i32,
+    topic_id: [u8; 16],
+    leader_epoch: AtomicI32,
+    log: Log,
+    queue: Mutex<Queue>,
+    high_watermark: watch::Sender<i64>,
+    barrier: Arc<Barrier>,
+    me: Weak<Self>,
+    noted: AtomicBool,
+    unflushed_since_ms: AtomicI64,
+    deleted: AtomicBool,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+impl Partition {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        index: i32,
+        topic_id: [u8; 16],
+        leader_epoch: i32,
+        log: Log,
+        barrier: Arc<Barrier>,
+    ) -> Arc<Self> {
+        let partition = Arc::new_cyclic(|me| Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            topic,
+            index,
+            topic_id,
+            leader_epoch: AtomicI32::new(leader_epoch),
+            high_watermark: watch::Sender::new(log.end()),
+            log,
+            queue: Mutex::new(Queue::default()),
+            barrier,
+            me: me.clone(),
+            noted: AtomicBool::new(false),
+            unflushed_since_ms: AtomicI64::new(i64::MAX),
+            deleted: AtomicBool::new(false),
+        });
+        if partition.log.flushed() < partition.log.end() {
+            partition.note_unflushed(platform::clock::unix_millis());
+        }
+        partition
+    }
+
+    /// Name of the topic.
+    pub fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// Id of the topic.
+    pub fn topic_id(&self) -> [u8; 16] {
+        self.topic_id
+    }
+
+    /// Number within the topic.
+    pub fn index(&self) -> i32 {
+        self.index
+    }
+
+    /// Epoch of the present leader.
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch.load(Ordering::Acquire)
+    }
+
+    /// Raises the leader epoch; a lower one changes nothing.
+    pub(crate) fn lead(&self, epoch: i32) {
+        self.leader_epoch.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// The topic's configuration.
+    pub fn config(&self) -> Arc<LogConfig> {
+        self.log.config()
+    }
+
+    /// Bytes of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.log.size_bytes()
+    }
+
+    /// The offsets as of now.
+    pub fn offsets(&self) -> Offsets {
+        let high_watermark = *self.high_watermark.borrow();
+        Offsets {
+            log_start: self.log.start(),
+            high_watermark,
+            // No transactions yet, so that everything committed is decided.
+            last_stable: high_watermark,
+            log_end: self.log.end(),
+        }
+    }
+
+    /// Follows the high watermark: changes with every append. For long polls.
+    pub fn appended(&self) -> watch::Receiver<i64> {
+        self.high_watermark.subscribe()
+    }
+
+    /// Appends one batch: validates it, gives it offsets and writes it.
+    ///
+    /// Appends take effect in the order of their first poll. Cancelling the future does not undo an append that has
+    /// begun. Batches that wait while another is written are written together, with one flush where one is due.
+    ///
+    /// # Errors
+    /// With Kafka's code; nothing was appended then, and the log is as before.
+    pub async fn append(&self, records: Bytes, origin: Origin) -> Result<Appended, AppendError> {
+        let (answer, mut answered) = oneshot::channel();
+        let serve = {
+            let mut queue = self.queue.lock();
+            queue.waiting.push_back(Request {
+                records,
+                origin,
+                answer,
+            });
+            !std::mem::replace(&mut queue.served, true)
+        };
+        if serve {
+            let partition = self.shared();
+            tokio::select! {
+                biased;
+                () = platform::blocking::run(move || partition.serve()) => {}
+                result = &mut answered => return result.unwrap_or_else(|_| Err(self.gave_up())),
+            }
+        }
+        answered.await.unwrap_or_else(|_| Err(self.gave_up()))
+    }
+
+    fn gave_up(&self) -> AppendError {
+        AppendError::new(
+            -1,
+            format!(
+                "an append to {}-{} was given up by an internal error; see the log",
+                self.topic, self.index
+            ),
+        )
+    }
+
+    /// Writes what waits in the queue until it is empty. Blocks.
+    fn serve(&self) {
+        /// Lets another thread serve the queue if this one panics.
+        struct Leave<'a>(&'a Partition);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    let mut queue = self.0.queue.lock();
+                    queue.served = false;
+                    queue.waiting.clear();
+                }
+            }
+        }
+        let _leave = Leave(self);
+        loop {
+            let requests = {
+                let mut queue = self.queue.lock();
+                if queue.waiting.is_empty() {
+                    queue.served = false;
+                    return;
+                }
+                std::mem::take(&mut queue.waiting)
+            };
+            self.write(requests);
+        }
+    }
+
+    fn write(&self, requests: VecDeque<Request>) {
+        if self.deleted.load(Ordering::Acquire) {
+            let error = AppendError::from(&self.deleted_error());
+            return answer_all(requests, &error);
+        }
+        let config = self.log.config();
+        let durable = config.cleanup_policy.compact
+            || DURABLE_TOPICS.contains(&&*self.topic)
+            || requests
+                .iter()
+                .any(|request| request.origin == Origin::Coordinator);
+        if durable && let Err(error) = self.barrier.flush() {
+            return answer_all(requests, &AppendError::from(&error));
+        }
+        let now_ms = platform::clock::unix_millis();
+        let mut appender = self.log.appender();
+        let before = self.log.end();
+        let mut done = Vec::with_capacity(requests.len());
+        for request in requests {
+            match self.append_one(
+                &mut appender,
+                request.records,
+                request.origin,
+                &config,
+                now_ms,
+            ) {
+                Ok(appended) => done.push((request.answer, appended)),
+                Err(error) => answer(request.answer, Err(error)),
+            }
+        }
+        let end = self.log.end();
+        if end > before {
+            let flush_now =
+                durable || end.saturating_sub(self.log.flushed()) >= config.flush_messages;
+            if flush_now && let Err(error) = self.log.flush() {
+                // Whether they are on disk is not known, so they must not be in the log.
+                if let Err(error) = appender.truncate_from(before) {
+                    tracing::error!(%error, topic = %self.topic, partition = self.index, "cannot cut off records that were not made durable");
+                }
+                let error = AppendError::from(&error);
+                for (waiting, _) in done {
+                    answer(waiting, Err(error.clone()));
+                }
+                return;
+            }
+            if !flush_now {
+                self.note_unflushed(now_ms);
+            }
+            self.high_watermark.send_replace(end);
+        }
+        drop(appender);
+        for (waiting, appended) in done {
+            answer(waiting, Ok(appended));
+        }
+    }
+
+    fn append_one(
+        &self,
+        appender: &mut Appender<'_>,
+        records: Bytes,
+        origin: Origin,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let batch = validation::single_batch(&records)?;
+        let log_start_offset = self.log.start();
+        let accepted = match origin {
+            Origin::Coordinator => Accepted {
+                batch,
+                log_append_time: -1,
+            },
+            Origin::Client => {
+                validation::check_header(&batch)?;
+                if let Some(again) = self.check_sequence(appender, &batch.header)? {
+                    return Ok(Appended {
+                        log_start_offset,
+                        ..again
+                    });
+                }
+                validation::accept(
+                    batch,
+                    config,
+                    now_ms,
+                    self.log.options.decompressed_bytes_max,
+                )?
+            }
+        };
+        let bytes = &accepted.batch.bytes;
+        let Some((prefix, rest)) = bytes.split_first_chunk::<16>() else {
+            return Err(AppendError::new(
+                AppendError::CORRUPT_MESSAGE,
+                "the batch has no header",
+            ));
+        };
+        let mut prefix = *prefix;
+        let mut header = accepted.batch.header;
+        header.base_offset = self.log.end();
+        header.partition_leader_epoch = self.leader_epoch();
+        assign_offsets(
+            &mut prefix,
+            header.base_offset,
+            header.partition_leader_epoch,
+        );
+        appender.append(&Placed { header, prefix, rest }, now_ms).map_err(|error| {
+            tracing::error!(%error, topic = %self.topic, partition = self.index, "append failed");
+            AppendError::from(&error)
+        })?;
+        Ok(Appended {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            log_append_time: accepted.log_append_time,
+            log_start_offset,
+            duplicate: false,
+        })
+    }
+
+    /// The earlier answer if the batch is a retry; an error if it is out of order.
+    fn check_sequence(
+        &self,
+        appender: &Appender<'_>,
+        batch: &kafka_records::BatchHeader,
+    ) -> Result<Option<Appended>, AppendError> {
+        let id = batch.producer_id;
+        match appender.producers().check(batch) {
+            Sequence::Next => Ok(None),
+            Sequence::Duplicate(known) => Ok(Some(Appended {
+                base_offset: known.base_offset(),
+                last_offset: known.last_offset,
+                log_append_time: -1,
+                log_start_offset: -1,
+                duplicate: true,
+            })),
+            Sequence::OldEpoch { current } => Err(AppendError::new(
+                AppendError::INVALID_PRODUCER_EPOCH,
+                format!(
+                    "producer {id} has epoch {} but the partition knows epoch {current}; another producer took over",
+                    batch.producer_epoch
+                ),
+            )),
+            Sequence::Gap { expected } => Err(AppendError::new(
+                AppendError::OUT_OF_ORDER_SEQUENCE_NUMBER,
+                format!(
+                    "producer {id} sent sequence number {} but {expected} comes next",
+                    batch.base_sequence
+                ),
+            )),
+        }
+    }
+
+    /// Reads whole batches from the one with `from` on: about `max_bytes`, but at least one if there is any.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`], [`LogError::Corrupt`], [`LogError::Io`].
+    pub async fn read(
+        &self,
+        from: i64,
+        max_bytes: usize,
+        isolation: Isolation,
+    ) -> Result<Read, ReadError> {
+        let offsets = self.offsets();
+        let limit = match isolation {
+            Isolation::Uncommitted => offsets.high_watermark,
+            Isolation::Committed => offsets.last_stable,
+            Isolation::LogEnd => offsets.log_end,
+        };
+        // Nothing to read is the usual case of a consumer that waits; it needs no other thread.
+        let records = if from == limit {
+            Bytes::new()
+        } else {
+            self.blocking(move |log| log.read(from, max_bytes, limit))
+                .await?
+        };
+        Ok(Read {
+            records,
+            high_watermark: offsets.high_watermark,
+            last_stable_offset: offsets.last_stable,
+            log_start_offset: self.log.start(),
+            aborted: Vec::new(),
+        })
+    }
+
+    /// Offset, timestamp and leader epoch of the first record that is at least as new as `timestamp`.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`], [`LogError::Io`].
+    pub async fn offset_for_timestamp(
+        &self,
+        timestamp: i64,
+    ) -> Result<Option<(i64, i64, i32)>, ReadError> {
+        let limit = self.offsets().high_watermark;
+        let found = self
+            .blocking(move |log| log.find_timestamp(timestamp, limit))
+            .await?;
+        Ok(found.map(|(offset, timestamp)| (offset, timestamp, self.epoch_at(offset))))
+    }
+
+    /// Offset, timestamp and leader epoch of the first record with the largest timestamp.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`], [`LogError::Io`].
+    pub async fn max_timestamp(&self) -> Result<Option<(i64, i64, i32)>, ReadError> {
+        let limit = self.offsets().high_watermark;
+        let found = self.blocking(move |log| log.max_timestamp(limit)).await?;
+        Ok(found.map(|(offset, timestamp)| (offset, timestamp, self.epoch_at(offset))))
+    }
+
+    /// Leader epoch in which `offset` was written, -1 if it is not known.
+    pub fn epoch_at(&self, offset: i64) -> i32 {
+        self.log.epochs.lock().epoch_at(offset).unwrap_or(-1)
+    }
+
+    /// The largest epoch up to `epoch` and the offset it ends at; `(-1, -1)` if it is not known.
+    pub fn epoch_end_offset(&self, epoch: i32) -> (i32, i64) {
+        if epoch == self.leader_epoch() {
+            return (epoch, self.log.end());
+        }
+        self.log.epochs.lock().end_of(epoch, self.log.end())
+    }
+
+    /// The folder of its files.
+    pub fn folder(&self) -> &Path {
+        self.log.folder()
+    }
+
+    /// The handle that owns this partition; whoever calls a method has one.
+    fn shared(&self) -> Arc<Self> {
+        match self.me.upgrade() {
+            Some(partition) => partition,
+            None => unreachable!("a partition is only reached through its Arc"),
+        }
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Refuses appends from now on, and waits for the one that runs. Blocks.
+    pub(crate) fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Release);
+        drop(self.log.appender());
+    }
+
+    pub(crate) fn deleted_error(&self) -> LogError {
+        LogError::Deleted {
+            topic: self.topic.to_string(),
+            partition: self.index,
+        }
+    }
+
+    /// Since when there are records that are not durable, in milliseconds.
+    pub(crate) fn unflushed_since_ms(&self) -> i64 {
+        self.unflushed_since_ms.load(Ordering::Acquire)
+    }
+
+    fn note_unflushed(&self, now_ms: i64) {
+        if !self.noted.swap(true, Ordering::AcqRel) {
+            self.unflushed_since_ms.store(now_ms, Ordering::Release);
+            self.barrier.note(self.id, self.me.clone());
+        }
+    }
+
+    /// A flush is about to begin; what is appended from now on has to be noted again.
+    pub(crate) fn forget_note(&self) {
+        self.unflushed_since_ms.store(i64::MAX, Ordering::Release);
+        self.noted.store(false, Ordering::Release);
+    }
+
+    /// The flush failed.
+    pub(crate) fn remember_note(&self) {
+        self.noted.store(true, Ordering::Release);
+    }
+
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Log) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let partition = self.shared();
+        platform::blocking::run(move || {
+            if partition.is_deleted() {
+                return Err(partition.deleted_error());
+            }
+            work(&partition.log)
+        })
+        .await
+    }
+}
+
+fn answer(
+    waiting: oneshot::Sender<Result<Appended, AppendError>>,
+    result: Result<Appended, AppendError>,
+) {
+    // Who no longer waits was cancelled; the append stands.
+    if waiting.send(result).is_err() {
+        tracing::trace!("nobody waits for an append");
+    }
+}
+
+fn answer_all(requests: VecDeque<Request>, error: &AppendError) {
+    for request in requests {
+        answer(request.answer, Err(error.clone()));
+    }
+}

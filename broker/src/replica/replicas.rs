@@ -1,0 +1,513 @@
+//! Every partition on this node, and the checkpoints of its data folders.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::barrier::Barrier;
+use super::maintenance::Maintenance;
+use super::{Partition, ReadError};
+use crate::log::{
+    self, LogConfig, LogError, LogOptions, Offsets as OffsetMap, Opening, checkpoint_name as name,
+    read_offsets, read_topic_id, write_offsets, write_topic_id,
+};
+
+/// What a data folder's clean-shutdown marker says; Kafka reads it too.
+const CLEAN_SHUTDOWN: &[u8] = b"{\"version\":0,\"brokerEpoch\":-1}";
+/// Suffix of a partition's folder that is being removed.
+const DELETE_SUFFIX: &str = "-delete";
+/// Kafka's own metadata log, which is none of our partitions.
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
+type Topics = HashMap<Arc<str>, BTreeMap<i32, Arc<Partition>>>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Replicas {
+    folders: Vec<PathBuf>,
+    options: Arc<LogOptions>,
+    topics: RwLock<Topics>,
+    barrier: Arc<Barrier>,
+    /// Offset up to which each compacted partition is clean.
+    clean_up_to: Mutex<OffsetMap>,
+    /// What the checkpoints say, to write them only when they change.
+    written: Mutex<HashMap<PathBuf, OffsetMap>>,
+}
+
+/// Topic and number in a partition folder's name.
+fn parse_folder(folder_name: &str) -> Option<(&str, i32)> {
+    let (topic, index) = folder_name.rsplit_once('-')?;
+    let index: i32 = index.parse().ok()?;
+    (!topic.is_empty() && topic != METADATA_TOPIC && index >= 0).then_some((topic, index))
+}
+
+impl Replicas {
+    /// Opens every partition in the data folders; after a crash, what was not durable is checked.
+    ///
+    /// A partition that cannot be opened is reported in the log and left out; [`Replicas::create`] tries it again.
+    ///
+    /// # Errors
+    /// When a data folder or its checkpoints cannot be read.
+    pub async fn open(folders: Vec<PathBuf>, options: LogOptions) -> Result<Arc<Self>, LogError> {
+        platform::blocking::run(move || Self::open_blocking(folders, options)).await
+    }
+
+    fn open_blocking(folders: Vec<PathBuf>, options: LogOptions) -> Result<Arc<Self>, LogError> {
+        let replicas = Arc::new(Self {
+            folders,
+            options: Arc::new(options),
+            topics: RwLock::default(),
+            barrier: Arc::default(),
+            clean_up_to: Mutex::default(),
+            written: Mutex::default(),
+        });
+        for folder in &replicas.folders {
+            replicas.open_folder(folder)?;
+        }
+        // Entries of partitions that are gone must not meet new ones of the same name.
+        replicas.write_checkpoints()?;
+        Ok(replicas)
+    }
+
+    fn open_folder(&self, folder: &Path) -> Result<(), LogError> {
+        platform::fs::create_dir_all(folder).map_err(LogError::io("create", folder))?;
+        let marker = folder.join(name::CLEAN_SHUTDOWN);
+        let clean = platform::fs::exists(&marker);
+        if clean {
+            platform::fs::remove_file(&marker).map_err(LogError::io("remove", &marker))?;
+            platform::fs::sync_dir(folder).map_err(LogError::io("sync", folder))?;
+        }
+        let recovery_points = read_offsets(&folder.join(name::RECOVERY_POINT))?;
+        let log_starts = read_offsets(&folder.join(name::LOG_START))?;
+        self.clean_up_to
+            .lock()
+            .extend(read_offsets(&folder.join(name::CLEANER))?);
+        for entry in platform::fs::read_dir(folder).map_err(LogError::io("list", folder))? {
+            if !entry.is_dir {
+                continue;
+            }
+            if entry.file_name.ends_with(DELETE_SUFFIX) {
+                platform::fs::remove_dir_all(&entry.path)
+                    .map_err(LogError::io("remove", &entry.path))?;
+                continue;
+            }
+            let Some((topic, index)) = parse_folder(&entry.file_name) else {
+                continue;
+            };
+            let key = (topic.to_owned(), index);
+            let offset = |offsets: &OffsetMap| offsets.get(&key).copied().unwrap_or(0);
+            let opening = Opening {
+                folder: entry.path.clone(),
+                config: self.options.defaults.clone(),
+                options: Arc::clone(&self.options),
+                clean: clean && recovery_points.contains_key(&key),
+                recovery_point: offset(&recovery_points),
+                log_start: offset(&log_starts),
+                now_ms: platform::clock::unix_millis(),
+            };
+            if let Err(error) = self.open_partition(topic, index, opening) {
+                tracing::error!(%error, topic, partition = index, "partition cannot be opened");
+            }
+        }
+        Ok(())
+    }
+
+    fn open_partition(&self, topic: &str, index: i32, opening: Opening) -> Result<(), LogError> {
+        let folder = opening.folder.clone();
+        let topic_id = read_topic_id(&folder.join(name::PARTITION_METADATA));
+        let log = opening.open()?;
+        let topic_id = match topic_id {
+            Ok(Some(id)) => id,
+            // Its creation was not finished: the topic's owner creates it again.
+            Ok(None) | Err(LogError::Malformed { .. }) if log.end() == 0 => {
+                return platform::fs::remove_dir_all(&folder)
+                    .map_err(LogError::io("remove", &folder));
+            }
+            Ok(None) => [0; 16],
+            Err(error) => return Err(error),
+        };
+        let epoch = log.epochs.lock().latest().unwrap_or(0);
+        self.insert(Partition::new(
+            Arc::from(topic),
+            index,
+            topic_id,
+            epoch,
+            log,
+            Arc::clone(&self.barrier),
+        ));
+        Ok(())
+    }
+
+    fn insert(&self, partition: Arc<Partition>) {
+        let mut topics = self.topics.write();
+        topics
+            .entry(Arc::clone(partition.topic()))
+            .or_default()
+            .insert(partition.index(), partition);
+    }
+
+    /// A partition by name.
+    pub fn get(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
+        self.topics.read().get(topic)?.get(&partition).cloned()
+    }
+
+    /// A partition by its topic's id.
+    pub fn get_by_id(&self, topic_id: [u8; 16], partition: i32) -> Option<Arc<Partition>> {
+        let topics = self.topics.read();
+        topics
+            .values()
+            .filter_map(|partitions| partitions.get(&partition))
+            .find(|partition| partition.topic_id() == topic_id)
+            .cloned()
+    }
+
+    /// All partitions, in no order.
+    pub fn list(&self) -> Vec<Arc<Partition>> {
+        self.topics
+            .read()
+            .values()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
+    }
+
+    /// The data folders and the partitions in each, for DescribeLogDirs.
+    pub fn folders(&self) -> Vec<(PathBuf, Vec<Arc<Partition>>)> {
+        let partitions = self.list();
+        self.folders
+            .iter()
+            .map(|folder| {
+                let inside = partitions
+                    .iter()
+                    .filter(|partition| partition.log().folder().parent() == Some(folder));
+                (folder.clone(), inside.cloned().collect())
+            })
+            .collect()
+    }
+
+    /// Creates a partition in the data folder that has the fewest; if it is there already, it gets the configuration
+    /// and the leader epoch.
+    ///
+    /// # Errors
+    /// [`LogError::TopicId`] if it is there with another topic id, [`LogError::Io`].
+    pub async fn create(
+        self: &Arc<Self>,
+        topic: &str,
+        topic_id: [u8; 16],
+        partition: i32,
+        config: LogConfig,
+        leader_epoch: i32,
+    ) -> Result<Arc<Partition>, LogError> {
+        let replicas = Arc::clone(self);
+        let topic: Arc<str> = Arc::from(topic);
+        platform::blocking::run(move || {
+            replicas.create_blocking(topic, topic_id, partition, config, leader_epoch)
+        })
+        .await
+    }
+
+    fn create_blocking(
+        &self,
+        topic: Arc<str>,
+        topic_id: [u8; 16],
+        index: i32,
+        config: LogConfig,
+        leader_epoch: i32,
+    ) -> Result<Arc<Partition>, LogError> {
+        let same_id = |found: [u8; 16], path: &Path| {
+            if found == topic_id {
+                Ok(())
+            } else {
+                Err(LogError::TopicId {
+                    path: path.to_owned(),
+                })
+            }
+        };
+        if let Some(partition) = self.get(&topic, index) {
+            same_id(partition.topic_id(), partition.log().folder())?;
+            partition.log().set_config(config);
+            partition.lead(leader_epoch);
+            return Ok(partition);
+        }
+        let folder_name = format!("{topic}-{index}");
+        let existing = self
+            .folders
+            .iter()
+            .map(|folder| folder.join(&folder_name))
+            .find(|path| platform::fs::exists(path));
+        let (folder, recovery_point, log_start) = match existing {
+            Some(folder) => {
+                // It could not be opened at the start; its checkpoints are still there.
+                let parent = folder.parent().unwrap_or(Path::new(".")).to_owned();
+                let key = (topic.to_string(), index);
+                let offset = |name: &str| {
+                    read_offsets(&parent.join(name))
+                        .map(|offsets| offsets.get(&key).copied().unwrap_or(0))
+                };
+                let (recovery_point, log_start) =
+                    (offset(name::RECOVERY_POINT)?, offset(name::LOG_START)?);
+                (folder, recovery_point, log_start)
+            }
+            None => (self.roomiest_folder().join(&folder_name), 0, 0),
+        };
+        let metadata = folder.join(name::PARTITION_METADATA);
+        match read_topic_id(&metadata)? {
+            Some(found) => same_id(found, &folder)?,
+            None => {
+                platform::fs::create_dir_all(&folder).map_err(LogError::io("create", &folder))?;
+                write_topic_id(&metadata, topic_id)?;
+            }
+        }
+        let opening = Opening {
+            folder,
+            config,
+            options: Arc::clone(&self.options),
+            clean: false,
+            recovery_point,
+            log_start,
+            now_ms: platform::clock::unix_millis(),
+        };
+        let log = opening.open()?;
+        let partition = Partition::new(
+            topic,
+            index,
+            topic_id,
+            leader_epoch,
+            log,
+            Arc::clone(&self.barrier),
+        );
+        self.insert(Arc::clone(&partition));
+        Ok(partition)
+    }
+
+    fn roomiest_folder(&self) -> PathBuf {
+        let mut folders = self.folders();
+        folders.sort_by_key(|(_, partitions)| partitions.len());
+        folders
+            .into_iter()
+            .next()
+            .map_or_else(PathBuf::new, |(folder, _)| folder)
+    }
+
+    /// Deletes a topic's partitions with all their records.
+    ///
+    /// # Errors
+    /// [`LogError::Io`]; partitions that could not be removed are gone from the node all the same, and their folders
+    /// are tried again at the next start.
+    pub async fn delete(self: &Arc<Self>, topic: &str) -> Result<(), LogError> {
+        let replicas = Arc::clone(self);
+        let topic = topic.to_owned();
+        platform::blocking::run(move || replicas.delete_blocking(&topic)).await
+    }
+
+    fn delete_blocking(&self, topic: &str) -> Result<(), LogError> {
+        let removed = self.topics.write().remove(topic).unwrap_or_default();
+        self.clean_up_to.lock().retain(|(name, _), _| name != topic);
+        let mut result = Ok(());
+        for partition in removed.values() {
+            partition.mark_deleted();
+            let folder = partition.log().folder();
+            let renamed = folder.with_file_name(format!(
+                "{topic}-{}.{:016x}{DELETE_SUFFIX}",
+                partition.index(),
+                platform::random::u64()
+            ));
+            let gone = platform::fs::rename(folder, &renamed)
+                .map_err(LogError::io("rename", folder))
+                .and_then(|()| {
+                    platform::fs::remove_dir_all(&renamed).map_err(LogError::io("remove", &renamed))
+                });
+            result = result.and(gone);
+        }
+        // Before a topic of that name can be created again, nothing may remember the old offsets.
+        result.and(self.write_checkpoints())
+    }
+
+    /// Changes the configuration of a topic's partitions.
+    pub fn update_config(&self, topic: &str, config: LogConfig) {
+        if let Some(partitions) = self.topics.read().get(topic) {
+            for partition in partitions.values() {
+                partition.log().set_config(config.clone());
+            }
+        }
+    }
+
+    /// Removes the records of a partition before `before`; -1 is the high watermark. Answers the log's new start,
+    /// which is durable then.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`] beyond the high watermark, [`LogError::Policy`] for a topic that is only
+    /// compacted, [`LogError::Io`].
+    pub async fn delete_records(
+        self: &Arc<Self>,
+        partition: &Arc<Partition>,
+        before: i64,
+    ) -> Result<i64, ReadError> {
+        let replicas = Arc::clone(self);
+        let offsets = partition.offsets();
+        let topic = Arc::clone(partition.topic());
+        partition
+            .blocking(move |log| {
+                let policy = log.config().cleanup_policy;
+                if policy.compact && !policy.delete {
+                    return Err(LogError::Policy(format!(
+                        "records of topic \"{topic}\" cannot be deleted by offset as it is compacted; add delete to its cleanup.policy"
+                    )));
+                }
+                let before = if before == -1 { offsets.high_watermark } else { before };
+                if before < 0 || before > offsets.high_watermark {
+                    return Err(LogError::OffsetOutOfRange {
+                        offset: before,
+                        log_start: offsets.log_start,
+                        log_end: offsets.high_watermark,
+                    });
+                }
+                let start = log.raise_start(before);
+                // The start may be remembered only when the records before it are: a log that ends before its start
+                // would begin anew.
+                log.flush()?;
+                replicas.write_checkpoints()?;
+                log.remove_below_start(platform::clock::unix_millis())?;
+                Ok(start)
+            })
+            .await
+    }
+
+    /// Makes every partition durable, writes the checkpoints and the mark of an orderly end. Appends after this are
+    /// not covered, so the caller stops them first.
+    ///
+    /// # Errors
+    /// The first partition's that could not be closed; the others are closed, and the next start checks all.
+    pub async fn shutdown(self: &Arc<Self>) -> Result<(), LogError> {
+        let replicas = Arc::clone(self);
+        platform::blocking::run(move || {
+            let mut result = Ok(());
+            for partition in replicas.list() {
+                let closed = partition.log().close();
+                if let Err(error) = &closed {
+                    tracing::error!(%error, topic = %partition.topic(), partition = partition.index(), "cannot close a log");
+                }
+                result = result.and(closed);
+            }
+            result?;
+            replicas.write_checkpoints()?;
+            for folder in &replicas.folders {
+                let marker = folder.join(name::CLEAN_SHUTDOWN);
+                platform::fs::write_atomic(&marker, CLEAN_SHUTDOWN).map_err(LogError::io("write", &marker))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Starts flushing, retention, compaction and checkpoints; they end when the result is stopped or dropped.
+    pub fn start_maintenance(self: &Arc<Self>) -> Maintenance {
+        Maintenance::start(self)
+    }
+
+    pub(crate) fn options(&self) -> &LogOptions {
+        &self.options
+    }
+
+    fn offsets_in(&self, folder: &Path, offset: impl Fn(&Partition) -> i64) -> OffsetMap {
+        self.list()
+            .iter()
+            .filter(|partition| partition.log().folder().parent() == Some(folder))
+            .map(|partition| {
+                (
+                    (partition.topic().to_string(), partition.index()),
+                    offset(partition),
+                )
+            })
+            .collect()
+    }
+
+    fn write_if_changed(&self, path: PathBuf, offsets: OffsetMap) -> Result<(), LogError> {
+        let mut written = self.written.lock();
+        if written.get(&path) != Some(&offsets) {
+            write_offsets(&path, &offsets)?;
+            written.insert(path, offsets);
+        }
+        Ok(())
+    }
+
+    /// Writes recovery points, log starts, high watermarks and the cleaner's offsets, as far as they changed. Blocks.
+    pub(crate) fn write_checkpoints(&self) -> Result<(), LogError> {
+        for folder in &self.folders {
+            let recovery_points = self.offsets_in(folder, |partition| partition.log().flushed());
+            self.write_if_changed(folder.join(name::RECOVERY_POINT), recovery_points)?;
+            let log_starts = self.offsets_in(folder, |partition| partition.log().start());
+            self.write_if_changed(folder.join(name::LOG_START), log_starts)?;
+            let clean_up_to = self.clean_up_to.lock().clone();
+            self.write_if_changed(folder.join(name::CLEANER), clean_up_to)?;
+        }
+        self.write_high_watermarks()
+    }
+
+    /// Writes the high watermarks, if they changed. Blocks.
+    pub(crate) fn write_high_watermarks(&self) -> Result<(), LogError> {
+        self.folders.iter().try_for_each(|folder| {
+            let offsets = self.offsets_in(folder, |partition| partition.offsets().high_watermark);
+            self.write_if_changed(folder.join(name::HIGH_WATERMARK), offsets)
+        })
+    }
+
+    /// Flushes every partition with records that are not durable, and checkpoints. Blocks.
+    pub(crate) fn checkpoint(&self) -> Result<(), LogError> {
+        let mut result = Ok(());
+        for partition in self.list() {
+            if partition.log().flushed() < partition.log().end() {
+                result = result.and(partition.log().checkpoint().map(|_| ()));
+            }
+        }
+        result.and(self.write_checkpoints())
+    }
+
+    /// Compacts the log that wants it most. Blocks; answers whether one was cleaned.
+    pub(crate) fn clean_one(&self) -> Result<bool, LogError> {
+        let now_ms = platform::clock::unix_millis();
+        let mut dirtiest: Option<(f64, Arc<Partition>, i64)> = None;
+        for partition in self.list() {
+            let config = partition.config();
+            if !config.cleanup_policy.compact || partition.is_deleted() {
+                continue;
+            }
+            let key = (partition.topic().to_string(), partition.index());
+            let first_dirty = self
+                .clean_up_to
+                .lock()
+                .get(&key)
+                .copied()
+                .unwrap_or(0)
+                .max(partition.log().start());
+            let Some(dirtiness) = log::dirtiness(partition.log(), first_dirty, now_ms) else {
+                continue;
+            };
+            if !dirtiness.overdue && dirtiness.ratio < config.min_cleanable_dirty_ratio {
+                continue;
+            }
+            if dirtiest
+                .as_ref()
+                .is_none_or(|(ratio, ..)| *ratio < dirtiness.ratio)
+            {
+                dirtiest = Some((dirtiness.ratio, partition, first_dirty));
+            }
+        }
+        let Some((_, partition, first_dirty)) = dirtiest else {
+            return Ok(false);
+        };
+        let cleaned = log::clean(partition.log(), first_dirty, now_ms)?;
+        tracing::debug!(
+            topic = %partition.topic(), partition = partition.index(),
+            before = cleaned.bytes.0, after = cleaned.bytes.1, "compacted"
+        );
+        let key = (partition.topic().to_string(), partition.index());
+        if !partition.is_deleted() {
+            self.clean_up_to.lock().insert(key, cleaned.clean_up_to);
+        }
+        self.write_checkpoints()?;
+        Ok(cleaned.clean_up_to > first_dirty)
+    }
+}

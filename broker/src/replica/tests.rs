@@ -1,0 +1,600 @@
+//! Partitions and all of a node's partitions.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_records::{
+    Batch, BatchBuilder, Compression, ProducerIdentity, Record, RecordRef, batches,
+};
+
+use super::*;
+use crate::log::{CleanupPolicy, LogConfig, LogError, LogOptions, TimestampType};
+
+const MAX: usize = 16 << 20;
+const TOPIC_ID: [u8; 16] = [3; 16];
+
+async fn open(folder: &Path) -> Arc<Replicas> {
+    Replicas::open(vec![folder.to_owned()], LogOptions::default())
+        .await
+        .unwrap()
+}
+
+async fn create(replicas: &Arc<Replicas>, topic: &str, config: LogConfig) -> Arc<Partition> {
+    replicas
+        .create(topic, TOPIC_ID, 0, config, 0)
+        .await
+        .unwrap()
+}
+
+fn now() -> i64 {
+    platform::clock::unix_millis()
+}
+
+fn encode(
+    compression: Compression,
+    records: &[(Option<&str>, &str)],
+    timestamp: i64,
+    id: ProducerIdentity,
+) -> Bytes {
+    let mut builder = BatchBuilder::new(compression, 0);
+    for (key, value) in records {
+        let key = key.map(str::as_bytes);
+        builder.push(RecordRef {
+            timestamp,
+            key,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        });
+    }
+    builder.finish_with(id, false).unwrap()
+}
+
+fn line(value: &str) -> Bytes {
+    encode(
+        Compression::None,
+        &[(None, value)],
+        now(),
+        ProducerIdentity::NONE,
+    )
+}
+
+async fn read(partition: &Arc<Partition>) -> Vec<Record> {
+    let start = partition.offsets().log_start;
+    let read = partition
+        .read(start, MAX, Isolation::Uncommitted)
+        .await
+        .unwrap();
+    batches(read.records)
+        .flat_map(|batch| batch.unwrap().records(MAX).unwrap().map(Result::unwrap))
+        .collect()
+}
+
+async fn values(partition: &Arc<Partition>) -> Vec<String> {
+    let text = |record: Record| String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+    read(partition).await.into_iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn appended_records_are_read_and_wake_who_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let partition = create(&replicas, "orders", LogConfig::default()).await;
+    let mut waiting = partition.appended();
+    let appended = partition.append(line("a"), Origin::Client).await.unwrap();
+    assert_eq!(
+        (
+            appended.base_offset,
+            appended.last_offset,
+            appended.log_append_time
+        ),
+        (0, 0, -1)
+    );
+    waiting.changed().await.unwrap();
+    assert_eq!(*waiting.borrow(), 1);
+    assert_eq!(values(&partition).await, ["a"]);
+    assert_eq!(
+        partition.offsets(),
+        Offsets {
+            log_start: 0,
+            high_watermark: 1,
+            last_stable: 1,
+            log_end: 1
+        }
+    );
+    assert!(
+        partition
+            .read(1, 10, Isolation::Committed)
+            .await
+            .unwrap()
+            .records
+            .is_empty()
+    );
+    assert_eq!(
+        partition
+            .read(2, 10, Isolation::Committed)
+            .await
+            .unwrap_err()
+            .code(),
+        1
+    );
+    assert_eq!(partition.epoch_end_offset(0), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_of_many_callers_all_get_their_own_offsets() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    for topic in ["orders", "__consumer_offsets"] {
+        let partition = create(&replicas, topic, LogConfig::default()).await;
+        let mut callers = tokio::task::JoinSet::new();
+        for n in 0..100 {
+            let partition = Arc::clone(&partition);
+            callers.spawn(async move {
+                partition
+                    .append(line(&n.to_string()), Origin::Client)
+                    .await
+                    .unwrap()
+                    .base_offset
+            });
+        }
+        let mut offsets = callers.join_all().await;
+        offsets.sort_unstable();
+        assert_eq!(offsets, (0..100).collect::<Vec<i64>>());
+        assert_eq!(read(&partition).await.len(), 100);
+    }
+}
+
+#[tokio::test]
+async fn bad_batches_are_refused_with_kafkas_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let config = LogConfig {
+        max_message_bytes: 1000,
+        ..LogConfig::default()
+    };
+    let partition = create(&replicas, "orders", config).await;
+    let good = line("a");
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = good.to_vec();
+        bytes[at] = byte;
+        kafka_records::stamp_producer(&mut bytes, ProducerIdentity::NONE, false);
+        Bytes::from(bytes)
+    };
+    let mut flipped = good.to_vec();
+    flipped[65] ^= 1;
+    let mut old = good.to_vec();
+    old[16] = 1;
+    let mut control = BatchBuilder::new(Compression::None, 0);
+    control.push(RecordRef {
+        timestamp: 0,
+        key: Some(b"\0\0\0\x01"),
+        value: None,
+        headers: &[],
+    });
+    let future = encode(
+        Compression::None,
+        &[(None, "x")],
+        now() + 2 * 3_600_000,
+        ProducerIdentity::NONE,
+    );
+    let nameless = ProducerIdentity {
+        producer_id: 5,
+        producer_epoch: -1,
+        base_sequence: 0,
+    };
+    for (what, bytes, code) in [
+        ("flip", Bytes::from(flipped), 2),
+        ("cut", good.slice(..good.len() - 1), 2),
+        ("nothing", Bytes::new(), 2),
+        (
+            "two batches",
+            Bytes::from([good.clone(), good.clone()].concat()),
+            87,
+        ),
+        ("old format", Bytes::from(old), 43),
+        ("unknown codec", changed(22, 5), 76),
+        ("record count", changed(60, 2), 87),
+        ("offset delta", changed(26, 1), 87),
+        ("append time", changed(22, 8), 32),
+        (
+            "no records",
+            BatchBuilder::new(Compression::None, 0).finish().unwrap(),
+            87,
+        ),
+        (
+            "control batch",
+            control.finish_control(ProducerIdentity::NONE).unwrap(),
+            87,
+        ),
+        ("too large", line(&"x".repeat(1000)), 10),
+        ("future", future, 32),
+        (
+            "epoch",
+            encode(Compression::None, &[(None, "x")], now(), nameless),
+            87,
+        ),
+    ] {
+        let error = partition.append(bytes, Origin::Client).await.unwrap_err();
+        assert_eq!(error.code(), code, "{what}: {error}");
+    }
+    assert_eq!(partition.offsets().log_end, 0);
+}
+
+#[tokio::test]
+async fn keyless_records_of_a_compacted_topic_are_named_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let cleanup_policy = CleanupPolicy {
+        delete: false,
+        compact: true,
+    };
+    let partition = create(
+        &replicas,
+        "table",
+        LogConfig {
+            cleanup_policy,
+            ..LogConfig::default()
+        },
+    )
+    .await;
+    let records = [(Some("k"), "1"), (None, "2"), (Some("k"), "3"), (None, "4")];
+    let batch = encode(Compression::Lz4, &records, now(), ProducerIdentity::NONE);
+    let error = partition.append(batch, Origin::Client).await.unwrap_err();
+    assert_eq!(error.code(), 87);
+    let named: Vec<i32> = error.records().iter().map(|(index, _)| *index).collect();
+    assert_eq!(named, [1, 3]);
+}
+
+#[tokio::test]
+async fn the_topics_codec_and_time_are_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let config = LogConfig {
+        compression: Some(Compression::Zstd),
+        message_timestamp_type: TimestampType::LogAppendTime,
+        ..LogConfig::default()
+    };
+    let partition = create(&replicas, "orders", config).await;
+    let sent = [(None, "a"), (None, "b"), (None, "c")];
+    let identity = ProducerIdentity {
+        producer_id: 1,
+        producer_epoch: 0,
+        base_sequence: 0,
+    };
+    let appended = partition
+        .append(
+            encode(Compression::Gzip, &sent, 5, identity),
+            Origin::Client,
+        )
+        .await
+        .unwrap();
+    assert!((appended.log_append_time - now()).abs() < 10_000);
+    let stored = partition
+        .read(0, MAX, Isolation::Uncommitted)
+        .await
+        .unwrap()
+        .records;
+    let batch = Batch::parse(&stored).unwrap();
+    batch.verify().unwrap();
+    assert_eq!(batch.header.compression().unwrap(), Compression::Zstd);
+    assert_eq!(batch.header.producer(), identity);
+    let records = read(&partition).await;
+    assert!(
+        records
+            .iter()
+            .all(|record| record.timestamp == appended.log_append_time)
+    );
+    assert_eq!(values(&partition).await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_wrong_largest_timestamp_is_corrected() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let partition = create(&replicas, "orders", LogConfig::default()).await;
+    let mut bytes = encode(
+        Compression::None,
+        &[(None, "x")],
+        1000,
+        ProducerIdentity::NONE,
+    )
+    .to_vec();
+    kafka_records::set_max_timestamp(&mut bytes, i64::MAX);
+    partition
+        .append(Bytes::from(bytes), Origin::Client)
+        .await
+        .unwrap();
+    assert_eq!(partition.max_timestamp().await.unwrap(), Some((0, 1000, 0)));
+}
+
+#[tokio::test]
+async fn retries_get_the_same_answer_and_gaps_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let partition = create(&replicas, "orders", LogConfig::default()).await;
+    let batch = |epoch: i16, sequence: i32| {
+        let id = ProducerIdentity {
+            producer_id: 9,
+            producer_epoch: epoch,
+            base_sequence: sequence,
+        };
+        encode(Compression::None, &[(None, "x"), (None, "y")], 7, id)
+    };
+    for n in 0..6 {
+        partition
+            .append(batch(0, n * 2), Origin::Client)
+            .await
+            .unwrap();
+    }
+    let again = partition.append(batch(0, 8), Origin::Client).await.unwrap();
+    assert_eq!(
+        (again.base_offset, again.last_offset, again.duplicate),
+        (8, 9, true)
+    );
+    assert_eq!(
+        partition
+            .append(batch(0, 14), Origin::Client)
+            .await
+            .unwrap_err()
+            .code(),
+        45
+    );
+    assert_eq!(
+        partition
+            .append(batch(0, 0), Origin::Client)
+            .await
+            .unwrap_err()
+            .code(),
+        45
+    );
+    partition.append(batch(1, 0), Origin::Client).await.unwrap();
+    assert_eq!(
+        partition
+            .append(batch(0, 12), Origin::Client)
+            .await
+            .unwrap_err()
+            .code(),
+        47
+    );
+    assert_eq!(partition.offsets().log_end, 14);
+}
+
+#[tokio::test]
+async fn everything_is_there_after_an_orderly_end_and_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    for orderly in [true, false, true] {
+        let replicas = open(folder.path()).await;
+        let before = match replicas.get("orders", 0) {
+            Some(partition) => values(&partition).await.len(),
+            None => 0,
+        };
+        let partition = create(&replicas, "orders", LogConfig::default()).await;
+        for n in before..before + 10 {
+            partition
+                .append(line(&n.to_string()), Origin::Client)
+                .await
+                .unwrap();
+        }
+        if orderly {
+            replicas.shutdown().await.unwrap();
+        }
+        assert_eq!(
+            platform::fs::exists(&folder.path().join(".kafka_cleanshutdown")),
+            orderly
+        );
+    }
+    let replicas = open(folder.path()).await;
+    let partition = replicas.get_by_id(TOPIC_ID, 0).unwrap();
+    let want: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+    assert_eq!(values(&partition).await, want);
+    assert_eq!(partition.topic().as_ref(), "orders");
+}
+
+#[tokio::test]
+async fn deleted_records_stay_deleted_and_a_compacted_topic_keeps_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let config = LogConfig {
+        segment_bytes: 200,
+        ..LogConfig::default()
+    };
+    let partition = create(&replicas, "orders", config).await;
+    for n in 0..20 {
+        partition
+            .append(line(&n.to_string()), Origin::Client)
+            .await
+            .unwrap();
+    }
+    assert_eq!(replicas.delete_records(&partition, 7).await.unwrap(), 7);
+    assert_eq!(replicas.delete_records(&partition, 3).await.unwrap(), 7);
+    assert_eq!(
+        replicas
+            .delete_records(&partition, 21)
+            .await
+            .unwrap_err()
+            .code(),
+        1
+    );
+    drop((partition, replicas));
+    let replicas = open(folder.path()).await;
+    let partition = replicas.get("orders", 0).unwrap();
+    assert_eq!(partition.offsets().log_start, 7);
+    assert_eq!(
+        partition
+            .read(6, 1, Isolation::Uncommitted)
+            .await
+            .unwrap_err()
+            .code(),
+        1
+    );
+    assert!(partition.read(7, 1, Isolation::Uncommitted).await.is_ok());
+    assert_eq!(replicas.delete_records(&partition, -1).await.unwrap(), 20);
+    let cleanup_policy = CleanupPolicy {
+        delete: false,
+        compact: true,
+    };
+    let table = create(
+        &replicas,
+        "table",
+        LogConfig {
+            cleanup_policy,
+            ..LogConfig::default()
+        },
+    )
+    .await;
+    assert_eq!(
+        replicas.delete_records(&table, 0).await.unwrap_err().code(),
+        44
+    );
+}
+
+#[tokio::test]
+async fn a_topic_created_again_starts_empty_also_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let partition = create(&replicas, "orders", LogConfig::default()).await;
+    for n in 0..20 {
+        partition
+            .append(line(&n.to_string()), Origin::Client)
+            .await
+            .unwrap();
+    }
+    replicas.delete_records(&partition, 15).await.unwrap();
+    replicas.delete("orders").await.unwrap();
+    assert_eq!(
+        partition
+            .append(line("late"), Origin::Client)
+            .await
+            .unwrap_err()
+            .code(),
+        3
+    );
+    assert!(replicas.get("orders", 0).is_none());
+    let again = replicas
+        .create("orders", [4; 16], 0, LogConfig::default(), 0)
+        .await
+        .unwrap();
+    again.append(line("new"), Origin::Client).await.unwrap();
+    drop((partition, again, replicas));
+    let replicas = open(folder.path()).await;
+    let partition = replicas.get("orders", 0).unwrap();
+    assert_eq!(values(&partition).await, ["new"]);
+    let other = replicas
+        .create("orders", [9; 16], 0, LogConfig::default(), 0)
+        .await
+        .unwrap_err();
+    assert!(matches!(other, LogError::TopicId { .. }));
+}
+
+#[tokio::test]
+async fn an_offset_is_never_durable_before_the_records_it_covers() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let orders = create(&replicas, "orders", LogConfig::default()).await;
+    let offsets = create(&replicas, "__consumer_offsets", LogConfig::default()).await;
+    orders.append(line("a"), Origin::Client).await.unwrap();
+    assert_eq!(orders.log().flushed(), 0);
+    let commit = encode(
+        Compression::None,
+        &[(Some("group"), "1")],
+        now(),
+        ProducerIdentity::NONE,
+    );
+    offsets.append(commit, Origin::Coordinator).await.unwrap();
+    assert_eq!((orders.log().flushed(), offsets.log().flushed()), (1, 1));
+    orders.append(line("b"), Origin::Client).await.unwrap();
+    assert_eq!(orders.log().flushed(), 1);
+    orders.append(line("c"), Origin::Coordinator).await.unwrap();
+    assert_eq!(orders.log().flushed(), 3);
+}
+
+#[tokio::test]
+async fn flush_messages_makes_every_so_many_records_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let partition = create(
+        &replicas,
+        "orders",
+        LogConfig {
+            flush_messages: 3,
+            ..LogConfig::default()
+        },
+    )
+    .await;
+    for want in [0, 0, 3, 3, 3, 6] {
+        partition.append(line("x"), Origin::Client).await.unwrap();
+        assert_eq!(partition.log().flushed(), want);
+    }
+}
+
+#[tokio::test]
+async fn maintenance_flushes_retains_compacts_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        retention_check_ms: 10,
+        cleaner_backoff_ms: 10,
+        flush_checkpoint_ms: 10,
+        flush_scheduler_ms: 10,
+        high_watermark_checkpoint_ms: 10,
+        ..LogOptions::default()
+    };
+    let replicas = Replicas::open(vec![folder.path().to_owned()], options)
+        .await
+        .unwrap();
+    let maintenance = replicas.start_maintenance();
+    let config = LogConfig {
+        segment_bytes: 300,
+        retention_bytes: 900,
+        ..LogConfig::default()
+    };
+    let orders = create(&replicas, "orders", config.clone()).await;
+    let cleanup_policy = CleanupPolicy {
+        delete: false,
+        compact: true,
+    };
+    let table = create(
+        &replicas,
+        "table",
+        LogConfig {
+            cleanup_policy,
+            ..config
+        },
+    )
+    .await;
+    for n in 0..50 {
+        orders
+            .append(line(&n.to_string()), Origin::Client)
+            .await
+            .unwrap();
+        let update = encode(
+            Compression::None,
+            &[(Some("key"), &n.to_string())],
+            now(),
+            ProducerIdentity::NONE,
+        );
+        table.append(update, Origin::Client).await.unwrap();
+    }
+    let done = || async {
+        orders.size_bytes() < 1200 && read(&table).await.len() < 8 && orders.log().flushed() == 50
+    };
+    for _ in 0..500 {
+        if done().await {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(
+        done().await,
+        "{} {}",
+        orders.size_bytes(),
+        read(&table).await.len()
+    );
+    assert!(orders.offsets().log_start > 0);
+    assert_eq!(values(&table).await.last().unwrap(), "49");
+    maintenance.stop().await;
+    let text =
+        platform::fs::read_to_string(&folder.path().join("recovery-point-offset-checkpoint"))
+            .unwrap();
+    assert!(text.contains("orders 0 50\n"), "{text}");
+}

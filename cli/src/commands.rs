@@ -1,0 +1,96 @@
+//! The commands: one file each, its arguments apart from its action.
+
+pub mod broker;
+pub mod configs;
+pub mod consume;
+pub mod groups;
+pub mod links;
+pub mod plugins;
+pub mod produce;
+pub mod standalone;
+pub mod topics;
+
+use std::process::ExitCode;
+
+use clap::{Args, Command, FromArgMatches};
+
+use crate::CliError;
+use crate::invocation::Invocation;
+
+const EXAMPLES: &str = "\
+Examples:
+  connect standalone configs/worker.toml configs/file-source.toml configs/file-sink.toml
+  connect broker start -daemon configs/server.toml
+  connect consume --topic connect-test --from-beginning
+
+The tools take the flags of Kafka's tools; 'connect links DIR' makes links under Kafka's names.";
+
+/// The whole command line of `connect`.
+pub fn command_line() -> Command {
+    Command::new("connect")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Kafka Connect with a Kafka-compatible broker, in one program")
+        .after_help(EXAMPLES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            standalone::Arguments::augment_args(Command::new("standalone"))
+                .about("Run connectors, with an embedded broker unless one is configured"),
+        )
+        .subcommand(broker::command())
+        .subcommand(
+            topics::Arguments::augment_args(Command::new("topics"))
+                .about("Create, list, describe, alter and delete topics"),
+        )
+        .subcommand(
+            produce::Arguments::augment_args(Command::new("produce"))
+                .about("Send lines from standard input or a file to a topic"),
+        )
+        .subcommand(
+            consume::Arguments::augment_args(Command::new("consume"))
+                .about("Print the records of topics"),
+        )
+        .subcommand(
+            groups::Arguments::augment_args(Command::new("groups"))
+                .about("List, describe, reset and delete consumer groups"),
+        )
+        .subcommand(
+            configs::Arguments::augment_args(Command::new("configs"))
+                .about("Describe and alter the settings of topics and brokers"),
+        )
+        .subcommand(
+            plugins::Arguments::augment_args(Command::new("plugins"))
+                .about("List the connectors this program knows"),
+        )
+        .subcommand(
+            links::Arguments::augment_args(Command::new("links"))
+                .about("Make links to this program under the names of Kafka's tools"),
+        )
+}
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// Whatever ends the command early, exit code included.
+pub fn dispatch(invocation: Invocation) -> Result<ExitCode, CliError> {
+    let path: Vec<&str> = invocation.path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        ["standalone"] => return Ok(standalone::run(arguments(&invocation)?, &invocation)),
+        ["broker", "start"] => broker::start(&arguments(&invocation)?, &invocation),
+        ["broker", "stop"] => broker::stop(&arguments(&invocation)?),
+        ["topics"] => topics::run(&arguments(&invocation)?, &invocation),
+        ["produce"] => produce::run(&arguments(&invocation)?, &invocation),
+        ["consume"] => consume::run(&arguments(&invocation)?, &invocation),
+        ["groups"] => groups::run(&arguments(&invocation)?, &invocation),
+        ["configs"] => configs::run(&arguments(&invocation)?, &invocation),
+        ["plugins"] => plugins::run(&arguments(&invocation)?),
+        ["links"] => links::run(&arguments(&invocation)?),
+        other => Err(invocation.usage(format!("there is no command {:?}", other.join(" ")))),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+fn arguments<T: FromArgMatches>(invocation: &Invocation) -> Result<T, CliError> {
+    Ok(T::from_arg_matches(&invocation.matches)?)
+}

@@ -1,0 +1,33 @@
+//! The command line: one multi-call program that assembles broker, worker and tools.
+//!
+//! `connect topics …` and a link named `kafka-topics` (or `kafka-topics.sh`) are the same command;
+//! the latter asks for what Kafka's tool asks for. Each command is one file under [`commands`], with
+//! its arguments (a clap struct) apart from its action. Data goes to standard output, everything
+//! else to standard error.
+
+pub mod commands;
+pub mod connection;
+pub mod daemon;
+pub mod error;
+pub mod invocation;
+pub mod moment;
+pub mod output;
+pub mod pid_file;
+pub mod properties;
+pub mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use error::CliError;
+
+// Linking a connector's crate is what makes its class known to the worker.
+use connect_file as _;
+
+/// Runs the program as the name in the first argument asks, and gives its exit code.
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    match invocation::Invocation::parse(arguments).and_then(commands::dispatch) {
+        Ok(code) => code,
+        Err(error) => error.report(),
+    }
+}

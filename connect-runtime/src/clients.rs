@@ -1,0 +1,339 @@
+//! Kafka's client keys (`producer.…`, `consumer.…` of the worker, `….override.…` of a connector)
+//! onto our clients' settings.
+//!
+//! Obeyed for producers: `acks`, `batch.size`, `buffer.memory`, `client.id`, `compression.type`,
+//! `delivery.timeout.ms`, `enable.idempotence`, `linger.ms`, `max.block.ms`,
+//! `max.in.flight.requests.per.connection`, `max.request.size`, `request.timeout.ms`.
+//! For consumers: `auto.offset.reset`, `check.crcs`, `client.id`, `fetch.max.bytes`,
+//! `fetch.max.wait.ms`, `fetch.min.bytes`, `group.id`, `group.instance.id`,
+//! `heartbeat.interval.ms`, `isolation.level`, `max.partition.fetch.bytes`,
+//! `max.poll.interval.ms`, `partition.assignment.strategy`, `request.timeout.ms`,
+//! `session.timeout.ms`. Other keys are reported and have no effect.
+//!
+//! Precedence is Kafka's: what Connect needs, then the worker's keys, then the connector's.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use connect_core::ConfigMap;
+use kafka_client::{
+    Acks, Assignor, AutoOffsetReset, ClientConfig, ConsumerConfig, IsolationLevel, ProducerConfig,
+};
+
+use crate::config::worker::ConnectionConfig;
+
+/// Bytes of records that a sink's consumer may hold, unless configured.
+const FETCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A batch of a source waits this long for more records, unless configured. Records come in whole
+/// polls already, so waiting would only delay them.
+const SOURCE_LINGER: Duration = Duration::ZERO;
+
+const PRODUCER_KEYS: &[&str] = &[
+    "acks",
+    "batch.size",
+    "buffer.memory",
+    "client.id",
+    "compression.type",
+    "delivery.timeout.ms",
+    "enable.idempotence",
+    "linger.ms",
+    "max.block.ms",
+    "max.in.flight.requests.per.connection",
+    "max.request.size",
+    "request.timeout.ms",
+];
+
+const CONSUMER_KEYS: &[&str] = &[
+    "auto.offset.reset",
+    "check.crcs",
+    "client.id",
+    "fetch.max.bytes",
+    "fetch.max.wait.ms",
+    "fetch.min.bytes",
+    "group.id",
+    "group.instance.id",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "partition.assignment.strategy",
+    "request.timeout.ms",
+    "session.timeout.ms",
+];
+
+/// What is wrong with one client key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientKeyProblem {
+    /// The key without its prefix.
+    pub(crate) key: String,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// Whether the configuration is refused for it; unknown keys only have no effect.
+    pub(crate) is_error: bool,
+}
+
+/// A producer's settings with those of its connections.
+#[derive(Debug, Clone)]
+pub(crate) struct ProducerSettings {
+    pub(crate) client: ClientConfig,
+    pub(crate) producer: ProducerConfig,
+}
+
+/// A consumer's settings with those of its connections.
+#[derive(Debug, Clone)]
+pub(crate) struct ConsumerSettings {
+    pub(crate) client: ClientConfig,
+    pub(crate) consumer: ConsumerConfig,
+}
+
+/// The settings of a worker's connections.
+pub(crate) fn client_config(
+    bootstrap_servers: &[String],
+    connection: &ConnectionConfig,
+    client_id: &str,
+) -> ClientConfig {
+    let mut config = ClientConfig::new(bootstrap_servers.iter().cloned()).with_client_id(client_id);
+    config.request_timeout = connection.request_timeout;
+    config.metadata_max_age = connection.metadata_max_age;
+    config.reconnect_backoff = connection.reconnect_backoff;
+    config.reconnect_backoff_max = connection.reconnect_backoff_max;
+    config.retry_backoff = connection.retry_backoff;
+    config.retry_backoff_max = connection.retry_backoff_max;
+    config.connections_max_idle = connection.connections_max_idle;
+    config
+}
+
+/// The producer of a source task: never gives up on a record by itself.
+pub(crate) fn source_producer(client: ClientConfig) -> ProducerSettings {
+    let mut producer = ProducerConfig::default();
+    producer.acks = Acks::All;
+    producer.idempotence = true;
+    producer.linger = SOURCE_LINGER;
+    producer.delivery_timeout = Duration::MAX;
+    producer.max_block = Duration::MAX;
+    ProducerSettings { client, producer }
+}
+
+/// The consumer of a sink task: reads from the start, commits only when told.
+pub(crate) fn sink_consumer(client: ClientConfig, group_id: &str) -> ConsumerSettings {
+    let mut consumer = ConsumerConfig::group(group_id);
+    consumer.auto_offset_reset = AutoOffsetReset::Earliest;
+    consumer.fetch_max_bytes = FETCH_BYTES_MAX;
+    consumer.allow_auto_create_topics = true;
+    ConsumerSettings { client, consumer }
+}
+
+impl ProducerSettings {
+    /// Applies keys over the present settings.
+    pub(crate) fn apply(&mut self, keys: &ConfigMap) -> Vec<ClientKeyProblem> {
+        let mut problems = Vec::new();
+        for (key, text) in keys {
+            let applied = self.apply_key(key, text.trim());
+            note(&mut problems, key, PRODUCER_KEYS, applied);
+        }
+        problems
+    }
+
+    fn apply_key(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
+        let producer = &mut self.producer;
+        Some(match key {
+            "acks" => set(&mut producer.acks, acks(text)),
+            "batch.size" => set(&mut producer.batch_bytes, bytes(text)),
+            "buffer.memory" => set(&mut producer.buffer_bytes, bytes(text)),
+            "client.id" => set(&mut self.client.client_id, Ok(text.to_owned())),
+            "compression.type" => set(
+                &mut producer.compression,
+                parsed(text, "none, gzip, snappy, lz4 or zstd"),
+            ),
+            "delivery.timeout.ms" => set(&mut producer.delivery_timeout, millis(text)),
+            "enable.idempotence" => set(&mut producer.idempotence, boolean(text)),
+            "linger.ms" => set(&mut producer.linger, millis(text)),
+            "max.block.ms" => set(&mut producer.max_block, millis(text)),
+            "max.in.flight.requests.per.connection" => {
+                set(&mut producer.max_in_flight, bytes(text))
+            }
+            "max.request.size" => set(&mut producer.max_request_bytes, bytes(text)),
+            "request.timeout.ms" => set(&mut self.client.request_timeout, millis(text)),
+            _ => return None,
+        })
+    }
+}
+
+impl ConsumerSettings {
+    /// Applies keys over the present settings.
+    pub(crate) fn apply(&mut self, keys: &ConfigMap) -> Vec<ClientKeyProblem> {
+        let mut problems = Vec::new();
+        for (key, text) in keys {
+            let applied = self.apply_key(key, text.trim());
+            note(&mut problems, key, CONSUMER_KEYS, applied);
+        }
+        problems
+    }
+
+    fn apply_key(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
+        let consumer = &mut self.consumer;
+        Some(match key {
+            "auto.offset.reset" => set(&mut consumer.auto_offset_reset, reset(text)),
+            "check.crcs" => set(&mut consumer.check_crcs, boolean(text)),
+            "client.id" => set(&mut self.client.client_id, Ok(text.to_owned())),
+            "fetch.max.bytes" => set(&mut consumer.fetch_max_bytes, bytes(text)),
+            "fetch.max.wait.ms" => set(&mut consumer.fetch_max_wait, millis(text)),
+            "fetch.min.bytes" => set(&mut consumer.fetch_min_bytes, bytes(text)),
+            "group.id" => set(&mut consumer.group_id, Ok(Some(text.to_owned()))),
+            "group.instance.id" => set(&mut consumer.group_instance_id, Ok(Some(text.to_owned()))),
+            "heartbeat.interval.ms" => set(&mut consumer.heartbeat_interval, millis(text)),
+            "isolation.level" => set(&mut consumer.isolation, isolation(text)),
+            "max.partition.fetch.bytes" => {
+                set(&mut consumer.max_partition_fetch_bytes, bytes(text))
+            }
+            "max.poll.interval.ms" => set(&mut consumer.max_poll_interval, millis(text)),
+            "partition.assignment.strategy" => set(&mut consumer.assignors, assignors(text)),
+            "request.timeout.ms" => set(&mut self.client.request_timeout, millis(text)),
+            "session.timeout.ms" => set(&mut consumer.session_timeout, millis(text)),
+            _ => return None,
+        })
+    }
+}
+
+fn note(
+    problems: &mut Vec<ClientKeyProblem>,
+    key: &str,
+    known: &[&str],
+    applied: Option<Result<(), String>>,
+) {
+    let (message, is_error) = match applied {
+        Some(Ok(())) => return,
+        Some(Err(message)) => (message, true),
+        None => (
+            crate::config::unknown_key(key, known.iter().copied()),
+            false,
+        ),
+    };
+    problems.push(ClientKeyProblem {
+        key: key.to_owned(),
+        message,
+        is_error,
+    });
+}
+
+fn set<T>(target: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *target = value?;
+    Ok(())
+}
+
+fn parsed<T: FromStr>(text: &str, expected: impl Display) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| format!("expected {expected}, got \"{text}\""))
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    parsed(text, "a whole number of at least 0")
+}
+
+fn millis(text: &str) -> Result<Duration, String> {
+    let millis: u64 = parsed(text, "a whole number of milliseconds")?;
+    // Kafka's largest values mean "for ever".
+    let forever = millis >= u64::from(i32::MAX.unsigned_abs());
+    Ok(if forever {
+        Duration::MAX
+    } else {
+        Duration::from_millis(millis)
+    })
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    parsed(&text.to_ascii_lowercase(), "true or false")
+}
+
+fn acks(text: &str) -> Result<Acks, String> {
+    match text {
+        "all" | "-1" => Ok(Acks::All),
+        "1" | "0" => Err(format!(
+            "expected \"all\", got \"{text}\"; offsets would be committed for records that can still be lost"
+        )),
+        _ => Err(format!("expected \"all\", got \"{text}\"")),
+    }
+}
+
+fn reset(text: &str) -> Result<AutoOffsetReset, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "earliest" => Ok(AutoOffsetReset::Earliest),
+        "latest" => Ok(AutoOffsetReset::Latest),
+        "none" => Ok(AutoOffsetReset::None),
+        _ => Err(format!("expected earliest, latest or none, got \"{text}\"")),
+    }
+}
+
+fn isolation(text: &str) -> Result<IsolationLevel, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "read_uncommitted" => Ok(IsolationLevel::ReadUncommitted),
+        "read_committed" => Ok(IsolationLevel::ReadCommitted),
+        _ => Err(format!(
+            "expected read_uncommitted or read_committed, got \"{text}\""
+        )),
+    }
+}
+
+fn assignors(text: &str) -> Result<Vec<Assignor>, String> {
+    let names = crate::config::list(text);
+    let one = |name: &String| match name.rsplit('.').next().unwrap_or_default() {
+        "range" | "RangeAssignor" => Ok(Assignor::Range),
+        "roundrobin" | "RoundRobinAssignor" => Ok(Assignor::RoundRobin),
+        "cooperative-sticky" | "CooperativeStickyAssignor" => Ok(Assignor::CooperativeSticky),
+        _ => Err(format!(
+            "expected range, roundrobin or cooperative-sticky, got \"{name}\""
+        )),
+    };
+    names.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> ConfigMap {
+        pairs
+            .iter()
+            .map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn every_listed_key_is_obeyed() {
+        let mut producer = source_producer(ClientConfig::new(["a:1"]));
+        for key in PRODUCER_KEYS {
+            assert!(producer.apply_key(key, "1").is_some(), "{key}");
+        }
+        let mut consumer = sink_consumer(ClientConfig::new(["a:1"]), "g");
+        for key in CONSUMER_KEYS {
+            assert!(consumer.apply_key(key, "1").is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn unknown_client_keys_are_reported_with_the_nearest_one() {
+        let mut producer = source_producer(ClientConfig::new(["a:1"]));
+        let problems = producer.apply(&map(&[("linger.mss", "5"), ("batch.size", "many")]));
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].is_error && problems[0].message.contains("got \"many\""));
+        assert!(
+            !problems[1].is_error && problems[1].message.contains("did you mean \"linger.ms\"?")
+        );
+    }
+
+    #[test]
+    fn a_source_cannot_be_made_to_commit_offsets_of_unsafe_records() {
+        let mut producer = source_producer(ClientConfig::new(["a:1"]));
+        assert!(producer.apply(&map(&[("acks", "1")]))[0].is_error);
+        assert!(
+            producer
+                .apply(&map(&[
+                    ("acks", "all"),
+                    ("delivery.timeout.ms", "2147483647")
+                ]))
+                .is_empty()
+        );
+        assert_eq!(producer.producer.delivery_timeout, Duration::MAX);
+    }
+}

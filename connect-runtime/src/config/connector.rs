@@ -1,0 +1,437 @@
+//! The keys that the framework reads from every connector's configuration.
+
+use std::time::Duration;
+
+use connect_core::{ConfigMap, ConnectorFactory, ConnectorKind};
+
+use super::keys::{Key, Kind, TableReader};
+use super::problem::{Problem, Problems};
+use super::settings::Settings;
+use super::worker::{ConverterConfig, WorkerConfig};
+use crate::clients::{ClientKeyProblem, sink_consumer, source_producer};
+
+const MILLIS_MAX: i64 = i64::MAX / 2;
+const COMPILED_IN: &str = "plugins are compiled into the program";
+const NO_TRANSFORMS: &str = "transforms are not there yet, records pass unchanged";
+const NO_DEAD_LETTERS: &str = "dead letter queues are not there yet, bad records are only logged";
+const NO_EXACTLY_ONCE: &str = "sources are at least once";
+const NO_TOPIC_GROUPS: &str = "topics are created by the broker when they are first written to";
+
+/// The keys of every connector.
+pub const KEYS: &[Key] = &[
+    Key::required(
+        "name",
+        Kind::Text,
+        "The connector's name; source offsets and the consumer group of a sink go by it.",
+    ),
+    Key::required(
+        "connector.class",
+        Kind::Class,
+        "The connector's class: its full name, its simple name, or that without \"Connector\".",
+    ),
+    Key::new(
+        "tasks.max",
+        Kind::Integer(1, i32::MAX as i64),
+        Some("1"),
+        "The most tasks the work may be divided into.",
+    ),
+    Key::new(
+        "tasks.max.enforce",
+        Kind::Boolean,
+        Some("true"),
+        "Whether a connector that asks for more tasks fails.",
+    ),
+    Key::new(
+        "key.converter",
+        Kind::Class,
+        None,
+        "The converter of keys instead of the worker's; the worker's key.converter.… keys are not inherited.",
+    ),
+    Key::new(
+        "value.converter",
+        Kind::Class,
+        None,
+        "The converter of values instead of the worker's.",
+    ),
+    Key::new(
+        "header.converter",
+        Kind::Class,
+        None,
+        "The converter of headers instead of the worker's.",
+    ),
+    Key::new(
+        "errors.retry.timeout",
+        Kind::Integer(-1, MILLIS_MAX),
+        Some("0"),
+        "How long a retriable error of a converter is retried, in milliseconds; -1 is for ever.",
+    ),
+    Key::new(
+        "errors.retry.delay.max.ms",
+        Kind::Integer(1, MILLIS_MAX),
+        Some("60000"),
+        "The longest pause between such retries, and between retries of put.",
+    ),
+    Key::new(
+        "errors.tolerance",
+        Kind::Choice(&["none", "all"]),
+        Some("none"),
+        "Whether a bad record fails the task or is skipped.",
+    ),
+    Key::new(
+        "errors.log.enable",
+        Kind::Boolean,
+        Some("false"),
+        "Whether skipped records are logged.",
+    ),
+    Key::new(
+        "errors.log.include.messages",
+        Kind::Boolean,
+        Some("false"),
+        "Whether topic, partition and offset of a skipped record are logged, too.",
+    ),
+    Key::without_effect("connector.plugin.version", COMPILED_IN),
+    Key::without_effect("key.converter.plugin.version", COMPILED_IN),
+    Key::without_effect("value.converter.plugin.version", COMPILED_IN),
+    Key::without_effect("header.converter.plugin.version", COMPILED_IN),
+    Key::without_effect("transforms", NO_TRANSFORMS),
+    Key::without_effect("predicates", NO_TRANSFORMS),
+    Key::without_effect(
+        "config.action.reload",
+        "configurations hold no references to reload",
+    ),
+];
+
+/// The keys of sinks alone.
+pub const SINK_KEYS: &[Key] = &[
+    Key::new(
+        "topics",
+        Kind::List,
+        None,
+        "The topics to read, separated by commas.",
+    ),
+    Key::new(
+        "topics.regex",
+        Kind::Text,
+        None,
+        "A regular expression for the topics to read.",
+    ),
+    Key::without_effect("errors.deadletterqueue.topic.name", NO_DEAD_LETTERS),
+    Key::without_effect(
+        "errors.deadletterqueue.topic.replication.factor",
+        NO_DEAD_LETTERS,
+    ),
+    Key::without_effect(
+        "errors.deadletterqueue.context.headers.enable",
+        NO_DEAD_LETTERS,
+    ),
+];
+
+/// The keys of sources alone.
+pub const SOURCE_KEYS: &[Key] = &[
+    Key::without_effect("topic.creation.groups", NO_TOPIC_GROUPS),
+    Key::without_effect("topic.creation.default.partitions", NO_TOPIC_GROUPS),
+    Key::without_effect("topic.creation.default.replication.factor", NO_TOPIC_GROUPS),
+    Key::without_effect("exactly.once.support", NO_EXACTLY_ONCE),
+    Key::without_effect("transaction.boundary", NO_EXACTLY_ONCE),
+    Key::without_effect("transaction.boundary.interval.ms", NO_EXACTLY_ONCE),
+    Key::without_effect(
+        "offsets.storage.topic",
+        "all offsets are in the worker's topic",
+    ),
+];
+
+/// Keys that start so belong to somebody else.
+pub const PREFIXES: &[&str] = &[
+    "key.converter.",
+    "value.converter.",
+    "header.converter.",
+    "transforms.",
+    "predicates.",
+    "producer.override.",
+    "consumer.override.",
+    "admin.override.",
+    "topic.creation.",
+];
+
+/// What happens to bad records and retriable errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorPolicy {
+    /// Skip bad records instead of failing the task.
+    pub tolerate_all: bool,
+    /// How long a converter's retriable errors are retried; `None` is for ever.
+    pub retry_timeout: Option<Duration>,
+    /// The longest pause between retries.
+    pub retry_delay_max: Duration,
+    /// Log what is skipped.
+    pub log: bool,
+    /// Log where the skipped record came from, too.
+    pub log_messages: bool,
+}
+
+/// Which topics a sink reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topics {
+    /// These.
+    Names(Vec<String>),
+    /// Those whose names match, also later ones.
+    Pattern(String),
+}
+
+/// A connector's configuration, read and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectorConfig {
+    /// The name.
+    pub name: String,
+    /// The full class name.
+    pub class: String,
+    /// Source or sink.
+    pub kind: ConnectorKind,
+    /// The most tasks.
+    pub tasks_max: usize,
+    /// Whether more tasks than that are refused.
+    pub tasks_max_enforce: bool,
+    /// The converter of keys.
+    pub key_converter: ConverterConfig,
+    /// The converter of values.
+    pub value_converter: ConverterConfig,
+    /// The converter of headers.
+    pub header_converter: ConverterConfig,
+    /// What happens to bad records.
+    pub errors: ErrorPolicy,
+    /// What a sink reads; empty for sources.
+    pub topics: Topics,
+    /// `producer.override.…` keys, with the prefix cut.
+    pub producer: ConfigMap,
+    /// `consumer.override.…` keys, with the prefix cut.
+    pub consumer: ConfigMap,
+    /// Whether it starts paused, as `initial_state` of a JSON file may ask.
+    pub start_paused: bool,
+    /// Everything, as the connector gets it.
+    pub map: ConfigMap,
+}
+
+impl ConnectorConfig {
+    /// Reads and checks the framework's keys, and the connector's own by its definition. The list
+    /// beside the configuration holds warnings and notes.
+    ///
+    /// # Errors
+    /// All problems at once, warnings included, if at least one is an error.
+    pub fn read(
+        settings: &Settings,
+        worker: &WorkerConfig,
+    ) -> Result<(Self, Vec<Problem>), Problems> {
+        let factory = factory(settings);
+        let tables: &'static [&'static [Key]] = match factory.as_ref().map(|found| found.kind()) {
+            Ok(ConnectorKind::Source) => &[KEYS, SOURCE_KEYS],
+            Ok(ConnectorKind::Sink) => &[KEYS, SINK_KEYS],
+            Err(_) => &[KEYS],
+        };
+        let mut reader = TableReader::check(settings, tables);
+        check_name(&mut reader, settings);
+        let factory = match factory {
+            Ok(factory) => factory,
+            Err(problem) => {
+                // Which keys are known depends on the class, so they are not judged.
+                reader.problems.extend(problem);
+                return Err(Problems(reader.problems).sorted());
+            }
+        };
+        check_plugin(&mut reader, settings, &*factory);
+        check_converters(&mut reader, settings);
+        let map = settings.to_map();
+        let config = Self {
+            name: reader.owned("name"),
+            class: factory.class().to_owned(),
+            kind: factory.kind(),
+            tasks_max: usize::try_from(reader.integer("tasks.max")).unwrap_or(1),
+            tasks_max_enforce: reader.boolean("tasks.max.enforce"),
+            key_converter: converter(settings, "key", &worker.key_converter),
+            value_converter: converter(settings, "value", &worker.value_converter),
+            header_converter: converter(settings, "header", &worker.header_converter),
+            errors: errors(&reader),
+            topics: topics(&mut reader, settings, factory.kind()),
+            producer: settings.with_prefix("producer.override."),
+            consumer: settings.with_prefix("consumer.override."),
+            start_paused: start_paused(&mut reader, settings),
+            map,
+        };
+        check_clients(&mut reader, settings, worker, &config);
+        let problems = reader.problems;
+        if problems.iter().any(Problem::is_error) {
+            return Err(Problems(problems).sorted());
+        }
+        Ok((config, problems))
+    }
+}
+
+/// The connector's factory, or the problem with its class; none if the class is missing, which is
+/// reported with the other missing keys.
+fn factory(settings: &Settings) -> Result<Box<dyn ConnectorFactory>, Option<Problem>> {
+    let class = settings.text("connector.class").map(str::trim);
+    let Some(class) = class.filter(|class| !class.is_empty()) else {
+        return Err(None);
+    };
+    connect_core::plugin::find(class)
+        .map_err(|error| Some(settings.problem("connector.class", error.report())))
+}
+
+fn check_name(reader: &mut TableReader<'_>, settings: &Settings) {
+    let name = settings.text("name").unwrap_or_default();
+    if let Some(control) = name.chars().find(|symbol| symbol.is_control()) {
+        let message = format!(
+            "expected a name without control characters, got one with {}",
+            control.escape_unicode()
+        );
+        reader.problems.push(settings.problem("name", message));
+    }
+}
+
+fn check_plugin(reader: &mut TableReader<'_>, settings: &Settings, factory: &dyn ConnectorFactory) {
+    let map = settings.to_map();
+    for problem in factory.validate(&map) {
+        let message = match &problem.value {
+            Some(value) => format!("{}, got \"{}\"", problem.message, value.escape_debug()),
+            None => problem.message.clone(),
+        };
+        reader
+            .problems
+            .push(settings.problem(&problem.key, message));
+    }
+    let definition = factory.config();
+    let mut prefixes = PREFIXES.to_vec();
+    prefixes.extend(definition.prefixes.iter().map(AsRef::as_ref));
+    let own: Vec<String> = definition
+        .keys
+        .iter()
+        .map(|key| key.name.to_string())
+        .collect();
+    reader.check_unknown(&prefixes, &own);
+}
+
+fn check_converters(reader: &mut TableReader<'_>, settings: &Settings) {
+    for role in ["key", "value", "header"] {
+        let key = format!("{role}.converter");
+        let Some(class) = settings.text(&key) else {
+            continue;
+        };
+        let config = settings.with_prefix(&format!("{key}."));
+        for problem in crate::converters::check(role, class, &config) {
+            let (key, message) = match problem.key.as_str() {
+                "" => (key.clone(), problem.message),
+                own => (format!("{key}.{own}"), problem.message),
+            };
+            reader.problems.push(settings.problem(&key, message));
+        }
+    }
+}
+
+fn check_clients(
+    reader: &mut TableReader<'_>,
+    settings: &Settings,
+    worker: &WorkerConfig,
+    config: &ConnectorConfig,
+) {
+    let client = kafka_client::ClientConfig::new(["localhost:9092"]);
+    let (prefix, problems): (_, Vec<ClientKeyProblem>) = match config.kind {
+        ConnectorKind::Source => (
+            "producer.override.",
+            source_producer(client).apply(&config.producer),
+        ),
+        ConnectorKind::Sink => (
+            "consumer.override.",
+            sink_consumer(client, "").apply(&config.consumer),
+        ),
+    };
+    for ClientKeyProblem {
+        key,
+        message,
+        is_error,
+    } in problems
+    {
+        let key = format!("{prefix}{key}");
+        reader.problems.push(match is_error {
+            true => settings.problem(&key, message),
+            false => settings.key_warning(&key, message),
+        });
+    }
+    if worker.client_overrides_allowed {
+        return;
+    }
+    for (key, _) in settings
+        .iter()
+        .filter(|(key, _)| key.contains(".override."))
+    {
+        let message = "is refused by the worker's connector.client.config.override.policy \"None\"";
+        reader.problems.push(settings.problem(key, message));
+    }
+}
+
+fn converter(settings: &Settings, role: &str, inherited: &ConverterConfig) -> ConverterConfig {
+    let key = format!("{role}.converter");
+    match settings.text(&key) {
+        Some(class) => ConverterConfig {
+            class: class.trim().to_owned(),
+            config: settings.with_prefix(&format!("{key}.")),
+        },
+        None => inherited.clone(),
+    }
+}
+
+fn errors(reader: &TableReader<'_>) -> ErrorPolicy {
+    ErrorPolicy {
+        tolerate_all: reader
+            .text("errors.tolerance")
+            .is_some_and(|tolerance| tolerance.eq_ignore_ascii_case("all")),
+        retry_timeout: u64::try_from(reader.integer("errors.retry.timeout"))
+            .ok()
+            .map(Duration::from_millis),
+        retry_delay_max: reader.millis("errors.retry.delay.max.ms"),
+        log: reader.boolean("errors.log.enable"),
+        log_messages: reader.boolean("errors.log.include.messages"),
+    }
+}
+
+fn topics(reader: &mut TableReader<'_>, settings: &Settings, kind: ConnectorKind) -> Topics {
+    let names = reader.list("topics");
+    if kind == ConnectorKind::Source {
+        return Topics::Names(Vec::new());
+    }
+    let pattern = settings
+        .text("topics.regex")
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
+    match (names.is_empty(), pattern) {
+        (false, None) => Topics::Names(names),
+        (true, Some(pattern)) => Topics::Pattern(pattern.to_owned()),
+        (false, Some(pattern)) => {
+            let message = "expected either topics or topics.regex, got both; remove one";
+            reader
+                .problems
+                .push(settings.problem("topics.regex", message));
+            Topics::Pattern(pattern.to_owned())
+        }
+        (true, None) => {
+            let message = "expected the topics to read, got nothing; set topics or topics.regex";
+            reader.problems.push(settings.problem("topics", message));
+            Topics::Names(names)
+        }
+    }
+}
+
+fn start_paused(reader: &mut TableReader<'_>, settings: &Settings) -> bool {
+    let Some(entry) = settings.initial_state() else {
+        return false;
+    };
+    match entry.text.to_ascii_uppercase().as_str() {
+        "RUNNING" => false,
+        "PAUSED" | "STOPPED" => true,
+        other => {
+            let message = format!("expected RUNNING, PAUSED or STOPPED, got \"{other}\"");
+            let origin = Some(entry.value_origin.clone());
+            reader
+                .problems
+                .push(Problem::error(origin, Some("initial_state"), message));
+            false
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Configuration files: `.toml`, `.properties` and `.json` become one flat map of Kafka's dotted
+//! keys, and every entry knows where it was written.
+//!
+//! Values stay text, as everywhere in Kafka Connect; types are read from the definition of the
+//! component that a key belongs to ([`worker`], [`connector`], and each plugin's own). Reading
+//! never stops at the first mistake: all [`Problem`]s of a file come together.
+
+mod environment;
+mod json;
+mod keys;
+mod problem;
+mod properties;
+mod settings;
+mod toml;
+
+pub mod connector;
+pub mod worker;
+
+pub use environment::apply_environment;
+pub(crate) use keys::list;
+pub use keys::{Effect, Key, Kind};
+pub(crate) use problem::unknown_key;
+pub use problem::{Problem, Problems, Severity};
+pub use settings::{Entry, Format, Origin, Position, Settings};

@@ -1,0 +1,178 @@
+//! The converters of one connector, found and set up once.
+
+use connect_core::converter::{self, SchemaAndValue};
+use connect_core::{
+    ConfigMap, ConnectError, Converter, HeaderConverter, Headers, Problem, SinkRecord,
+    SourceRecord, Str, TimestampType,
+};
+use kafka_client::{ProducerRecord, Record};
+use std::sync::Arc;
+
+use crate::config::connector::ConnectorConfig;
+use crate::config::worker::ConverterConfig;
+
+/// Key, value and header converter.
+pub(crate) struct Converters {
+    key: Box<dyn Converter>,
+    value: Box<dyn Converter>,
+    header: Box<dyn HeaderConverter>,
+}
+
+impl Converters {
+    /// Finds and configures the converters of a connector.
+    pub(crate) fn of(config: &ConnectorConfig) -> Result<Self, ConnectError> {
+        Ok(Self {
+            key: configured("key", &config.key_converter)?,
+            value: configured("value", &config.value_converter)?,
+            header: configured_header(&config.header_converter)?,
+        })
+    }
+
+    /// A source's record as the producer takes it. With converters for text and bytes, key and
+    /// value are moved.
+    pub(crate) fn to_producer(&self, record: SourceRecord) -> Result<ProducerRecord, ConnectError> {
+        let SourceRecord {
+            topic,
+            partition,
+            key,
+            key_schema,
+            value,
+            value_schema,
+            headers,
+            timestamp,
+            position: _,
+        } = record;
+        let key = self
+            .key
+            .from_connect(&topic, key_schema.as_ref(), key)
+            .map_err(|error| error.context(format_args!("key for topic \"{topic}\"")))?;
+        let value = self
+            .value
+            .from_connect(&topic, value_schema.as_ref(), value)
+            .map_err(|error| error.context(format_args!("value for topic \"{topic}\"")))?;
+        let headers = match headers.is_empty() {
+            true => Vec::new(),
+            false => self.headers_to_producer(&topic, headers)?,
+        };
+        Ok(ProducerRecord {
+            partition,
+            timestamp,
+            key,
+            value,
+            headers,
+        })
+    }
+
+    fn headers_to_producer(
+        &self,
+        topic: &str,
+        headers: Headers,
+    ) -> Result<Vec<kafka_client::Header>, ConnectError> {
+        let one = |header: connect_core::Header| {
+            let key = header.key;
+            let value = self
+                .header
+                .from_connect_header(topic, &key, header.schema.as_ref(), header.value)
+                .map_err(|error| error.context(format_args!("header \"{}\"", key.as_str())))?;
+            Ok(kafka_client::Header {
+                key: key.into_bytes(),
+                value,
+            })
+        };
+        headers.into_iter().map(one).collect()
+    }
+
+    /// A consumed record as the sink takes it.
+    pub(crate) fn to_sink(
+        &self,
+        topic: &Arc<str>,
+        partition: i32,
+        record: Record,
+    ) -> Result<SinkRecord, ConnectError> {
+        let Record {
+            offset,
+            timestamp,
+            key,
+            value,
+            headers,
+        } = record;
+        let place = |error: ConnectError, part: &str| {
+            error.context(format_args!(
+                "{part} of {topic}-{partition} offset {offset}"
+            ))
+        };
+        let (key_schema, key) = self
+            .key
+            .to_connect(topic, key)
+            .map_err(|error| place(error, "key"))?;
+        let (value_schema, value) = self
+            .value
+            .to_connect(topic, value)
+            .map_err(|error| place(error, "value"))?;
+        let headers = match headers.is_empty() {
+            true => Headers::new(),
+            false => self.headers_to_sink(topic, &headers)?,
+        };
+        Ok(SinkRecord {
+            topic: Arc::clone(topic),
+            partition,
+            offset,
+            timestamp: (timestamp >= 0).then_some(timestamp),
+            timestamp_type: TimestampType::CreateTime,
+            key,
+            key_schema,
+            value,
+            value_schema,
+            headers,
+            original: None,
+        })
+    }
+
+    fn headers_to_sink(
+        &self,
+        topic: &str,
+        headers: &[kafka_client::Header],
+    ) -> Result<Headers, ConnectError> {
+        let one = |header: &kafka_client::Header| {
+            let key = Str::from_utf8_lossy(header.key.clone());
+            let (schema, value): SchemaAndValue = self
+                .header
+                .to_connect_header(topic, &key, header.value.clone())
+                .map_err(|error| error.context(format_args!("header \"{}\"", key.as_str())))?;
+            Ok(connect_core::Header { key, value, schema })
+        };
+        headers.iter().map(one).collect()
+    }
+}
+
+fn configured(role: &str, config: &ConverterConfig) -> Result<Box<dyn Converter>, ConnectError> {
+    let mut found = converter::find(&config.class)?;
+    found
+        .configure(&config.config, role == "key")
+        .map_err(|problems| {
+            ConnectError::from(problems).context(format_args!("{role}.converter"))
+        })?;
+    Ok(found)
+}
+
+fn configured_header(config: &ConverterConfig) -> Result<Box<dyn HeaderConverter>, ConnectError> {
+    let mut found = converter::find_header(&config.class)?;
+    found
+        .configure(&config.config)
+        .map_err(|problems| ConnectError::from(problems).context("header.converter"))?;
+    Ok(found)
+}
+
+/// What is wrong with a converter's class (a problem without key) or its own keys.
+pub(crate) fn check(role: &str, class: &str, config: &ConfigMap) -> Vec<Problem> {
+    let class = class.trim();
+    let configured = match role {
+        "header" => converter::find_header(class).map(|mut found| found.configure(config)),
+        _ => converter::find(class).map(|mut found| found.configure(config, role == "key")),
+    };
+    match configured {
+        Ok(Ok(())) => Vec::new(),
+        Ok(Err(problems)) => problems,
+        Err(error) => vec![Problem::new("", error.report())],
+    }
+}

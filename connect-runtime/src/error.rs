@@ -1,0 +1,56 @@
+//! What can go wrong between starting a worker and stopping it.
+
+use kafka_client::ClientError;
+
+use crate::config::Problems;
+
+/// Why a worker could not be started or a connector not be created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// A configuration is wrong; every mistake is listed, one per line.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// The cluster could not be reached or described.
+    #[error("cannot reach the cluster at \"{servers}\": {source}")]
+    Unreachable {
+        /// The bootstrap servers.
+        servers: String,
+        /// Why.
+        source: ClientError,
+    },
+    /// The embedded broker could not be started.
+    #[error("{0}")]
+    EmbeddedBroker(String),
+    /// The offsets topic is there and cannot be used.
+    #[error("topic \"{topic}\" cannot keep offsets: {reason}")]
+    OffsetTopic {
+        /// The topic.
+        topic: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Stored offsets could not be read.
+    #[error("cannot read the stored offsets from topic \"{topic}\": {source}")]
+    OffsetRead {
+        /// The topic.
+        topic: String,
+        /// Why.
+        source: ClientError,
+    },
+    /// A connector of this name is there already.
+    #[error("connector \"{name}\" is there already; give each connector its own name")]
+    ConnectorExists {
+        /// The name.
+        name: String,
+    },
+    /// There is no such connector.
+    #[error("there is no connector \"{name}\"")]
+    UnknownConnector {
+        /// The name.
+        name: String,
+    },
+    /// The worker is stopping.
+    #[error("the worker is stopping")]
+    Stopping,
+}

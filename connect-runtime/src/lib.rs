@@ -1,0 +1,32 @@
+//! The Connect runtime: configuration files, plugins, supervised tasks, offsets, the standalone
+//! worker.
+//!
+//! - [`config`]: files of three formats become one flat map that knows where every key is written;
+//! - [`Worker`]: runs connectors against a Kafka cluster and keeps their offsets there;
+//! - [`standalone`]: the whole program around a worker, for a `main` of three lines;
+//! - [`logging`]: readable or JSON logs with connector and task on every line.
+//!
+//! It knows connectors only through `connect-core` and brokers only through `kafka-client`.
+
+mod backoff;
+mod clients;
+mod connector;
+mod converters;
+mod error;
+mod offsets;
+mod retry;
+mod room;
+mod sink;
+mod source;
+mod state;
+mod supervisor;
+mod task;
+mod worker;
+
+pub mod config;
+pub mod logging;
+pub mod standalone;
+
+pub use error::WorkerError;
+pub use state::{ConnectorStatus, State, TaskStatus, WorkerStatus};
+pub use worker::{Stopped, Worker};

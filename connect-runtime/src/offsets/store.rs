@@ -1,0 +1,206 @@
+//! The offsets of all connectors: a topic, and its latest values in memory.
+//!
+//! Invariant: what is in memory is in the topic; an offset appears in memory only after its record
+//! was acknowledged by all in-sync replicas.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use connect_core::context::OffsetReader;
+use connect_core::{ConnectError, SourceOffset, SourcePartition, SourcePosition};
+use kafka_client::{
+    AutoOffsetReset, Client, ClientConfig, ClientError, Consumer, ConsumerConfig, OffsetSpec,
+    Producer, ProducerConfig, ProducerRecord, TopicPartition,
+};
+use parking_lot::RwLock;
+use tokio::time::Instant;
+
+use super::key::{key_bytes, parse_key, value_bytes};
+use super::topic;
+use crate::config::worker::OffsetTopicConfig;
+use crate::error::WorkerError;
+
+/// How long one poll waits while the topic is read at the start.
+const READ_WAIT: Duration = Duration::from_secs(1);
+/// Without any progress for this long, reading the topic has failed.
+const READ_STALLED: Duration = Duration::from_secs(60);
+
+type Offsets = HashMap<Bytes, SourceOffset>;
+
+/// All stored source offsets; clones share them.
+#[derive(Clone)]
+pub(crate) struct OffsetStore(Arc<Inner>);
+
+struct Inner {
+    topic: Arc<str>,
+    producer: Producer,
+    offsets: RwLock<Offsets>,
+}
+
+impl OffsetStore {
+    /// Makes sure of the topic and reads it to its end.
+    ///
+    /// # Errors
+    /// The topic cannot be created, is not compacted, or cannot be read.
+    pub(crate) async fn open(
+        client: ClientConfig,
+        config: &OffsetTopicConfig,
+    ) -> Result<Self, WorkerError> {
+        let failed = |source| WorkerError::OffsetRead {
+            topic: config.name.clone(),
+            source,
+        };
+        let client = Client::new(client).map_err(failed)?;
+        let partitions = topic::ensure(&client, config).await?;
+        let name: Arc<str> = config.name.as_str().into();
+        let partitions: Vec<TopicPartition> = (0..partitions)
+            .map(|partition| TopicPartition::new(Arc::clone(&name), partition))
+            .collect();
+        let offsets = read(&client, partitions).await.map_err(failed)?;
+        let mut producer = ProducerConfig::default();
+        producer.linger = Duration::ZERO;
+        let producer = Producer::new(client, producer).map_err(failed)?;
+        Ok(Self(Arc::new(Inner {
+            topic: name,
+            producer,
+            offsets: RwLock::new(offsets),
+        })))
+    }
+
+    /// How many source partitions have an offset.
+    pub(crate) fn len(&self) -> usize {
+        self.0.offsets.read().len()
+    }
+
+    /// Stores the offsets of a connector. When this returns, they are acknowledged by all in-sync
+    /// replicas. Dropped half-way, they may or may not be stored; later ones still come later.
+    ///
+    /// # Errors
+    /// Some of them may not be stored.
+    pub(crate) async fn store(
+        &self,
+        connector: &str,
+        positions: &[SourcePosition],
+    ) -> Result<(), ClientError> {
+        let (mut records, mut offsets) = (Vec::new(), Vec::new());
+        for SourcePosition { partition, offset } in positions {
+            let key = Bytes::from(key_bytes(connector, partition));
+            records.push(ProducerRecord::keyed(key.clone(), value_bytes(offset)));
+            offsets.push((key, offset.clone()));
+        }
+        let delivery = self.0.producer.send(&self.0.topic, records).await?;
+        if let Err(error) = delivery.await {
+            let first = error.failures.into_iter().next();
+            return Err(first.map_or(ClientError::Closed { what: "producer" }, |(_, error)| error));
+        }
+        self.0.offsets.write().extend(offsets);
+        Ok(())
+    }
+
+    /// The stored offsets as one connector sees them.
+    pub(crate) fn reader(&self, connector: &Arc<str>) -> ConnectorOffsets {
+        ConnectorOffsets {
+            store: self.clone(),
+            connector: Arc::clone(connector),
+        }
+    }
+
+    /// All stored offsets of one connector.
+    pub(crate) fn of(&self, connector: &str) -> Vec<SourcePosition> {
+        let offsets = self.0.offsets.read();
+        let own = offsets.iter().filter_map(|(key, offset)| {
+            let (name, partition) = parse_key(key)?;
+            let offset = offset.clone();
+            (name == connector).then_some(SourcePosition { partition, offset })
+        });
+        own.collect()
+    }
+}
+
+async fn read(client: &Client, partitions: Vec<TopicPartition>) -> Result<Offsets, ClientError> {
+    let wanted: Vec<_> = partitions
+        .iter()
+        .map(|partition| (partition.clone(), OffsetSpec::Latest))
+        .collect();
+    let mut ends: HashMap<TopicPartition, i64> = HashMap::new();
+    for (partition, listed) in client.admin().list_offsets(&wanted).await? {
+        ends.insert(partition, listed?.offset);
+    }
+    ends.retain(|_, end| *end > 0);
+    let mut offsets = Offsets::new();
+    if ends.is_empty() {
+        return Ok(offsets);
+    }
+    let mut config = ConsumerConfig::default();
+    config.auto_offset_reset = AutoOffsetReset::Earliest;
+    let mut consumer = Consumer::new(client.clone(), config)?;
+    consumer.assign(ends.keys().cloned().collect())?;
+    let mut progress = Instant::now();
+    loop {
+        let at = |partition: &TopicPartition| consumer.position(partition).unwrap_or(0);
+        if ends.iter().all(|(partition, end)| at(partition) >= *end) {
+            break;
+        }
+        let polled = consumer.poll(READ_WAIT).await?;
+        if !polled.batches.is_empty() {
+            progress = Instant::now();
+        } else if progress.elapsed() > READ_STALLED {
+            let what = "reading the stored offsets to the end of their topic".to_owned();
+            return Err(ClientError::Timeout {
+                what,
+                after: READ_STALLED,
+            });
+        }
+        for record in polled.batches.into_iter().flat_map(|batch| batch.records) {
+            apply(&mut offsets, record);
+        }
+    }
+    consumer.close().await;
+    Ok(offsets)
+}
+
+fn apply(offsets: &mut Offsets, record: kafka_client::Record) {
+    let Some(key) = record.key else { return };
+    let Some(value) = record.value else {
+        offsets.remove(&key);
+        return;
+    };
+    let offset = std::str::from_utf8(&value)
+        .ok()
+        .map(SourceOffset::from_json);
+    match (parse_key(&key), offset) {
+        (Some(_), Some(Ok(offset))) => {
+            // A copy, so that the whole fetched chunk is not kept for one small key.
+            offsets.insert(Bytes::copy_from_slice(&key), offset);
+        }
+        _ => tracing::warn!(
+            "ignored a record of the offsets topic at offset {} that is not an offset",
+            record.offset
+        ),
+    }
+}
+
+/// The offsets of one connector.
+#[derive(Clone)]
+pub(crate) struct ConnectorOffsets {
+    store: OffsetStore,
+    connector: Arc<str>,
+}
+
+#[async_trait]
+impl OffsetReader for ConnectorOffsets {
+    async fn offsets(
+        &self,
+        partitions: &[SourcePartition],
+    ) -> Result<Vec<Option<SourceOffset>>, ConnectError> {
+        let offsets = self.store.0.offsets.read();
+        let stored = |partition: &SourcePartition| {
+            let key = key_bytes(&self.connector, partition);
+            offsets.get(key.as_slice()).cloned()
+        };
+        Ok(partitions.iter().map(stored).collect())
+    }
+}

@@ -1,0 +1,105 @@
+//! From fetched batches to one put.
+
+use std::time::Duration;
+
+use connect_core::{ConnectError, SinkRecord, TopicPartition};
+use kafka_client::{FetchedBatch, Record};
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::config::connector::ErrorPolicy;
+use crate::converters::Converters;
+use crate::retry::CONVERTER_RETRY;
+use crate::task::TaskFailure;
+
+/// The stretch of a partition that a put covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub(super) partition: TopicPartition,
+    /// The offset of its first record: where to go back to if the put was not taken.
+    pub(super) first: i64,
+    /// The offset behind it: what may be committed once the put was taken.
+    pub(super) next: i64,
+    /// The leader epoch of its last record, if known.
+    pub(super) leader_epoch: Option<i32>,
+}
+
+/// Records for one put.
+pub(super) struct Batch {
+    pub(super) records: Vec<SinkRecord>,
+    pub(super) stretches: Vec<Stretch>,
+    /// Offset and index into `stretches` of each record, for messages about bad ones.
+    pub(super) offsets: Vec<(usize, i64)>,
+}
+
+/// Converts what was fetched. Records that cannot be converted are skipped or end the task, as
+/// `errors.tolerance` says.
+pub(super) async fn convert(
+    converters: &Converters,
+    errors: &ErrorPolicy,
+    fetched: Vec<FetchedBatch>,
+) -> Result<Batch, TaskFailure> {
+    let count = fetched.iter().map(|batch| batch.records.len()).sum();
+    let mut batch = Batch {
+        records: Vec::with_capacity(count),
+        stretches: Vec::with_capacity(fetched.len()),
+        offsets: Vec::with_capacity(count),
+    };
+    let patient = errors.retry_timeout != Some(Duration::ZERO);
+    for FetchedBatch {
+        topic,
+        partition,
+        records,
+        next_offset,
+        leader_epoch,
+        ..
+    } in fetched
+    {
+        let index = batch.stretches.len();
+        batch.stretches.push(Stretch {
+            partition: TopicPartition::new(topic.clone(), partition),
+            first: records.first().map_or(next_offset, |record| record.offset),
+            next: next_offset,
+            leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),
+        });
+        for record in records {
+            let offset = record.offset;
+            let converted = match patient {
+                false => converters.to_sink(&topic, partition, record),
+                true => convert_patiently(converters, errors, &topic, partition, record).await,
+            };
+            match converted {
+                Ok(record) => {
+                    batch.records.push(record);
+                    batch.offsets.push((index, offset));
+                }
+                Err(error) => errors.bad_record(&error)?,
+            }
+        }
+    }
+    Ok(batch)
+}
+
+async fn convert_patiently(
+    converters: &Converters,
+    errors: &ErrorPolicy,
+    topic: &std::sync::Arc<str>,
+    partition: i32,
+    record: Record,
+) -> Result<SinkRecord, ConnectError> {
+    let started = Instant::now();
+    let mut backoff = Backoff::new(CONVERTER_RETRY, errors.retry_delay_max);
+    loop {
+        let error = match converters.to_sink(topic, partition, record.clone()) {
+            Err(error) if error.is_retriable() => error,
+            done => return done,
+        };
+        if errors
+            .retry_timeout
+            .is_some_and(|limit| started.elapsed() >= limit)
+        {
+            return Err(error);
+        }
+        tokio::time::sleep(backoff.failed()).await;
+    }
+}

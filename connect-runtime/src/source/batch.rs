@@ -1,0 +1,241 @@
+//! From the records of one poll to the sends that carry them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use connect_core::{ConnectError, SourcePosition, SourceRecord};
+use kafka_client::ProducerRecord;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::config::connector::ErrorPolicy;
+use crate::converters::Converters;
+use crate::retry::CONVERTER_RETRY;
+use crate::task::TaskFailure;
+
+/// One poll, ready to be sent.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// Where each source partition stands after the poll.
+    pub(super) positions: Vec<SourcePosition>,
+    /// One send per topic; the order of the poll is kept within each.
+    pub(super) sends: Vec<Send>,
+}
+
+/// The records of one poll for one topic.
+pub(super) struct Send {
+    pub(super) topic: Arc<str>,
+    pub(super) records: Vec<ProducerRecord>,
+    /// Indexes of the positions that depend on these records.
+    pub(super) positions: Vec<usize>,
+}
+
+/// Converts polls, and decides about records that cannot be converted.
+pub(super) struct Batcher {
+    converters: Converters,
+    errors: ErrorPolicy,
+}
+
+impl Batcher {
+    pub(super) fn new(converters: Converters, errors: ErrorPolicy) -> Self {
+        Self { converters, errors }
+    }
+
+    /// Converts the records of a poll.
+    ///
+    /// # Errors
+    /// A record is bad and `errors.tolerance` is `none`.
+    pub(super) async fn convert(&self, records: Vec<SourceRecord>) -> Result<Batch, TaskFailure> {
+        let mut builder = Builder::new(records.len());
+        for mut record in records {
+            let send = builder.send_for(&record.topic);
+            let position = record.position.take();
+            let converted = match self
+                .errors
+                .retry_timeout
+                .is_some_and(|limit| limit.is_zero())
+            {
+                true => self.converters.to_producer(record),
+                false => self.convert_patiently(record).await,
+            };
+            match converted {
+                Ok(record) => builder.add(send, record),
+                Err(error) => self.bad_record(&error)?,
+            }
+            if let Some(position) = position {
+                builder.cover(position);
+            }
+        }
+        Ok(builder.finish())
+    }
+
+    /// Converts a record, and again while the converter says that it may work later.
+    async fn convert_patiently(
+        &self,
+        record: SourceRecord,
+    ) -> Result<ProducerRecord, ConnectError> {
+        let started = Instant::now();
+        let mut backoff = Backoff::new(CONVERTER_RETRY, self.errors.retry_delay_max);
+        loop {
+            let error = match self.converters.to_producer(record.clone()) {
+                Err(error) if error.is_retriable() => error,
+                done => return done,
+            };
+            let expired = |limit| started.elapsed() >= limit;
+            if self.errors.retry_timeout.is_some_and(expired) {
+                return Err(error);
+            }
+            tokio::time::sleep(backoff.failed()).await;
+        }
+    }
+
+    /// Decides about a bad record: skipped, or the end of the task.
+    pub(super) fn bad_record(&self, error: &ConnectError) -> Result<(), TaskFailure> {
+        self.errors.bad_record(error)
+    }
+}
+
+/// Groups records by topic, and remembers which positions depend on which topic.
+struct Builder {
+    batch: Batch,
+    capacity: usize,
+    /// The sends that carry records that no position covers yet.
+    uncovered: Vec<usize>,
+    indexes: HashMap<connect_core::SourcePartition, usize>,
+}
+
+impl Builder {
+    fn new(capacity: usize) -> Self {
+        Self {
+            batch: Batch::default(),
+            capacity,
+            uncovered: Vec::new(),
+            indexes: HashMap::new(),
+        }
+    }
+
+    /// The index of the send for a topic. Nearly always there is one topic, and one `Arc` of it.
+    fn send_for(&mut self, topic: &Arc<str>) -> usize {
+        let sends = &mut self.batch.sends;
+        let same = |send: &Send| Arc::ptr_eq(&send.topic, topic) || send.topic == *topic;
+        if let Some(index) = sends.iter().position(same) {
+            return index;
+        }
+        let capacity = if sends.is_empty() { self.capacity } else { 0 };
+        sends.push(Send {
+            topic: Arc::clone(topic),
+            records: Vec::with_capacity(capacity),
+            positions: Vec::new(),
+        });
+        sends.len() - 1
+    }
+
+    fn add(&mut self, index: usize, record: ProducerRecord) {
+        if let Some(send) = self.batch.sends.get_mut(index) {
+            send.records.push(record);
+        }
+        if self.uncovered.last() != Some(&index) && !self.uncovered.contains(&index) {
+            self.uncovered.push(index);
+        }
+    }
+
+    fn finish(mut self) -> Batch {
+        // Topics whose records were all bad; no position depends on them.
+        self.batch.sends.retain(|send| !send.records.is_empty());
+        self.batch
+    }
+
+    /// The records since the last position belong to this one.
+    fn cover(&mut self, position: SourcePosition) {
+        let positions = &mut self.batch.positions;
+        let index = match self.indexes.get(&position.partition) {
+            Some(index) => {
+                if let Some(earlier) = positions.get_mut(*index) {
+                    earlier.offset = position.offset;
+                }
+                *index
+            }
+            None => {
+                self.indexes
+                    .insert(position.partition.clone(), positions.len());
+                positions.push(position);
+                positions.len() - 1
+            }
+        };
+        for send in self.uncovered.drain(..) {
+            if let Some(send) = self.batch.sends.get_mut(send)
+                && !send.positions.contains(&index)
+            {
+                send.positions.push(index);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use connect_core::{SourceOffset, SourcePartition};
+    use serde_json::json;
+
+    fn at(name: &str, position: u64) -> SourcePosition {
+        SourcePosition {
+            partition: SourcePartition::of(&json!({ "filename": name })).unwrap(),
+            offset: SourceOffset::of(&json!({ "position": position })).unwrap(),
+        }
+    }
+
+    fn record(text: &'static str) -> ProducerRecord {
+        ProducerRecord::value(text.as_bytes())
+    }
+
+    fn add(builder: &mut Builder, topic: &str, record: ProducerRecord) {
+        let send = builder.send_for(&topic.into());
+        builder.add(send, record);
+    }
+
+    #[test]
+    fn records_keep_their_order_within_a_topic() {
+        let mut builder = Builder::new(4);
+        let (x, y): (Arc<str>, Arc<str>) = ("x".into(), "y".into());
+        for (topic, text) in [(&x, "1"), (&y, "2"), (&x, "3")] {
+            let send = builder.send_for(topic);
+            builder.add(send, record(text));
+        }
+        builder.cover(at("a", 3));
+        let batch = builder.batch;
+        let values = |index: usize| -> Vec<_> {
+            batch.sends[index]
+                .records
+                .iter()
+                .map(|r| r.value.clone().unwrap())
+                .collect()
+        };
+        assert_eq!(values(0), ["1", "3"]);
+        assert_eq!(values(1), ["2"]);
+        assert_eq!(batch.positions, [at("a", 3)]);
+        assert!(batch.sends.iter().all(|send| send.positions == [0]));
+    }
+
+    #[test]
+    fn a_position_depends_only_on_the_topics_of_its_records() {
+        let mut builder = Builder::new(4);
+        add(&mut builder, "x", record("1"));
+        builder.cover(at("a", 1));
+        add(&mut builder, "y", record("2"));
+        builder.cover(at("b", 1));
+        add(&mut builder, "x", record("3"));
+        builder.cover(at("a", 2));
+        assert_eq!(builder.batch.positions, [at("a", 2), at("b", 1)]);
+        assert_eq!(builder.batch.sends[0].positions, [0]);
+        assert_eq!(builder.batch.sends[1].positions, [1]);
+    }
+
+    #[test]
+    fn records_behind_the_last_position_move_no_offset() {
+        let mut builder = Builder::new(4);
+        add(&mut builder, "x", record("1"));
+        assert!(builder.batch.positions.is_empty());
+        assert!(builder.batch.sends[0].positions.is_empty());
+    }
+}

@@ -1,0 +1,77 @@
+//! Keeps one task running: a task that fails is started again, ever more slowly.
+
+use std::panic::AssertUnwindSafe;
+
+use connect_core::ConnectorKind;
+use futures_util::FutureExt;
+use tokio::time::sleep;
+use tracing::Instrument;
+
+use crate::backoff::Backoff;
+use crate::state::State;
+use crate::task::{Setup, Target, TaskFailure, next_stop};
+use crate::{room, sink, source};
+
+/// Runs a task until it is told to stop.
+pub(crate) async fn supervise(setup: Setup) {
+    let span = setup.span();
+    let reporter = setup.reporter.clone();
+    attempts(setup).instrument(span).await;
+    reporter.state(State::Stopped);
+}
+
+async fn attempts(setup: Setup) {
+    let config = &setup.shared.config;
+    let mut backoff = Backoff::new(config.restart_backoff, config.restart_backoff_max);
+    let mut target = setup.target.clone();
+    while *target.borrow() != Target::Stop {
+        let Err(failure) = attempt(&setup, &mut backoff).await else {
+            continue;
+        };
+        let (state, pause) = match failure.lasting {
+            true => (State::Failed, backoff.failed_for_long()),
+            false => (State::Restarting, backoff.failed()),
+        };
+        let failures = backoff.failures();
+        tracing::error!(
+            "task failed ({failures}), next try in {pause:.1?}: {}",
+            failure.message
+        );
+        let next_try = platform::clock::unix_millis()
+            .saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+        setup
+            .reporter
+            .failed(state, failures, failure.message, next_try);
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = next_stop(&mut target) => {}
+        }
+    }
+}
+
+/// One attempt; when it has run well for long enough, earlier failures no longer count.
+async fn attempt(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure> {
+    let run = async {
+        match setup.connector.kind {
+            ConnectorKind::Source => source::run(setup.clone()).await,
+            ConnectorKind::Sink => sink::run(setup.clone()).await,
+        }
+    };
+    // Converters run outside of rooms, and they are plugins, too.
+    let mut run = std::pin::pin!(AssertUnwindSafe(run).catch_unwind());
+    let settled = sleep(setup.shared.config.restart_backoff_max);
+    let finished = tokio::select! {
+        finished = &mut run => finished,
+        () = settled => {
+            backoff.reset();
+            setup.reporter.settled();
+            run.await
+        }
+    };
+    finished.unwrap_or_else(|panic| {
+        let message = room::message(&*panic);
+        Err(TaskFailure::new(format!(
+            "the task's loop panicked: {message}"
+        )))
+    })
+}

@@ -1,0 +1,198 @@
+//! What the source loop and the sink loop have in common: what a task is told, and how it fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use connect_core::context::TaskControl;
+use connect_core::{ConfigMap, ConnectError, ErrorClass, TaskId};
+use kafka_client::ClientError;
+use tokio::sync::watch;
+
+use crate::config::connector::ConnectorConfig;
+use crate::config::worker::WorkerConfig;
+use crate::offsets::OffsetStore;
+use crate::room::{Activity, RoomFailure};
+use crate::state::Reporter;
+
+/// What a task should be doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Move records.
+    Run,
+    /// Stand still, but keep everything.
+    Pause,
+    /// Finish what is under way, commit and end.
+    Stop,
+}
+
+/// Waits for the order to stop. Cancel-safe.
+pub(crate) async fn next_stop(target: &mut watch::Receiver<Target>) {
+    let stopped = target
+        .wait_for(|target| *target == Target::Stop)
+        .await
+        .is_ok();
+    if !stopped {
+        std::future::pending().await
+    }
+}
+
+/// The next target that differs from `now`; never comes if nobody is left to change it.
+/// Cancel-safe.
+pub(crate) async fn next_target(target: &mut watch::Receiver<Target>, now: Target) -> Target {
+    let next = target
+        .wait_for(|target| *target != now)
+        .await
+        .map(|next| *next);
+    match next {
+        Ok(next) => next,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// What all tasks of a worker share.
+pub(crate) struct Shared {
+    pub(crate) config: WorkerConfig,
+    pub(crate) bootstrap_servers: Vec<String>,
+    pub(crate) offsets: OffsetStore,
+}
+
+/// Everything one attempt to run a task needs.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) id: TaskId,
+    pub(crate) connector: Arc<ConnectorConfig>,
+    pub(crate) task_config: ConfigMap,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reporter: Reporter,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) target: watch::Receiver<Target>,
+}
+
+impl Setup {
+    /// The span that puts connector and task on every line of its log.
+    pub(crate) fn span(&self) -> tracing::Span {
+        tracing::info_span!("task", connector = %self.id.connector, task = self.id.task)
+    }
+
+    /// How long what is under way may take once the task was told to stop.
+    pub(crate) fn drain_patience(&self) -> Duration {
+        self.shared.config.shutdown_timeout / 2
+    }
+
+    /// How long a room may take to end, and a group to be left, after that.
+    pub(crate) fn end_patience(&self) -> Duration {
+        self.shared.config.shutdown_timeout / 8
+    }
+
+    /// Ends when the task was told to stop and should have noticed; a call into its code does not
+    /// return, then.
+    pub(crate) async fn out_of_patience(&self) {
+        next_stop(&mut self.target.clone()).await;
+        tokio::time::sleep(self.shared.config.shutdown_timeout / 4).await;
+    }
+
+    /// Keeps the state honest about calls that do not return; never ends.
+    pub(crate) async fn watch_calls(&self) {
+        let after = self.shared.config.stuck_after;
+        let mut was_stuck = false;
+        loop {
+            tokio::time::sleep((after / 2).max(Duration::from_millis(10))).await;
+            let stuck = self.activity.stuck(after);
+            let is_stuck = stuck.is_some();
+            if let Some(what) = stuck {
+                if !was_stuck {
+                    tracing::warn!("{what}");
+                }
+                self.reporter.waiting(Some(what));
+            } else if was_stuck {
+                self.reporter.waiting(None);
+            }
+            was_stuck = is_stuck;
+        }
+    }
+}
+
+/// Why an attempt to run a task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TaskFailure {
+    /// Only a new configuration will help.
+    pub(crate) lasting: bool,
+    /// What happened.
+    pub(crate) message: String,
+}
+
+impl TaskFailure {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            lasting: false,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<ConnectError> for TaskFailure {
+    fn from(error: ConnectError) -> Self {
+        Self {
+            lasting: error.class() == ErrorClass::Configuration,
+            message: error.report(),
+        }
+    }
+}
+
+impl From<&ConnectError> for TaskFailure {
+    fn from(error: &ConnectError) -> Self {
+        Self {
+            lasting: error.class() == ErrorClass::Configuration,
+            message: error.report(),
+        }
+    }
+}
+
+impl From<ClientError> for TaskFailure {
+    fn from(error: ClientError) -> Self {
+        Self {
+            lasting: matches!(error, ClientError::Configuration { .. }),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<RoomFailure> for TaskFailure {
+    fn from(failure: RoomFailure) -> Self {
+        Self::new(match failure {
+            RoomFailure::Panicked(message) => format!("the task's code panicked: {message}"),
+            RoomFailure::NotOpened(message) => message,
+            RoomFailure::Ended => "the task has ended before".to_owned(),
+        })
+    }
+}
+
+/// The part of a task's context that both kinds have.
+pub(crate) struct Control {
+    reporter: Reporter,
+    waiting: AtomicBool,
+}
+
+impl Control {
+    pub(crate) fn new(reporter: Reporter) -> Self {
+        Self {
+            reporter,
+            waiting: AtomicBool::new(false),
+        }
+    }
+}
+
+impl TaskControl for Control {
+    fn waiting(&self, reason: String) {
+        self.waiting.store(true, Ordering::Relaxed);
+        self.reporter.waiting(Some(reason));
+    }
+
+    fn progress(&self) {
+        // A plain load first: this is called for every batch.
+        if self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::Relaxed) {
+            self.reporter.waiting(None);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! A source of numbers and a sink that keeps a journal; both misbehave on request.
+
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use connect_core::{
+    Config, ConfigMap, ConnectError, ConnectorContext, OffsetMap, PutOutcome, RecordFailure,
+    SinkConnector, SinkRecord, SinkTask, SinkTaskContext, SourceConnector, SourceOffset,
+    SourcePartition, SourcePosition, SourceRecord, SourceTask, SourceTaskContext, Value,
+    async_trait,
+};
+use serde_json::json;
+
+pub(crate) const SOURCE: &str = "org.example.NumbersSourceConnector";
+pub(crate) const SINK: &str = "org.example.JournalSinkConnector";
+
+/// How many records a poll returns.
+const BATCH: usize = 100;
+
+#[derive(Config, Clone)]
+struct NumbersConfig {
+    /// Where numbers go.
+    topic: String,
+    /// How many there are.
+    count: u64,
+    /// How to misbehave.
+    #[config(default = "")]
+    mode: String,
+}
+
+#[derive(Config)]
+struct JournalConfig {
+    /// How to misbehave.
+    #[config(default = "")]
+    mode: String,
+}
+
+connect_core::register_connector! {
+    /// Numbers.
+    pub(crate) struct NumbersFactory;
+    class = "org.example.NumbersSourceConnector",
+    config = NumbersConfig,
+    source = Numbers::default()
+}
+
+connect_core::register_connector! {
+    /// A journal.
+    pub(crate) struct JournalFactory;
+    class = "org.example.JournalSinkConnector",
+    config = JournalConfig,
+    sink = JournalSink::default()
+}
+
+/// Blocked threads wait here.
+static BLOCKED: Mutex<()> = Mutex::new(());
+static RELEASED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+pub(crate) fn release_the_blocked() {
+    RELEASED.store(true, std::sync::atomic::Ordering::Relaxed);
+}
+
+fn block() {
+    drop(BLOCKED.lock());
+    while !RELEASED.load(std::sync::atomic::Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+async fn misbehave(mode: &str) -> Result<(), ConnectError> {
+    match mode {
+        "panic" => panic!("no more"),
+        "fatal" => Err(ConnectError::fatal("it broke")),
+        "configuration" => Err(ConnectError::configuration("it can never work")),
+        "block" => {
+            block();
+            Ok(())
+        }
+        "hang" => std::future::pending().await,
+        _ => Ok(()),
+    }
+}
+
+#[derive(Default)]
+struct Numbers {
+    config: ConfigMap,
+}
+
+#[async_trait]
+impl SourceConnector for Numbers {
+    async fn start(&mut self, _: ConnectorContext, config: &ConfigMap) -> Result<(), ConnectError> {
+        self.config = config.clone();
+        Ok(())
+    }
+
+    fn task_configs(&self, _: usize) -> Result<Vec<ConfigMap>, ConnectError> {
+        Ok(vec![self.config.clone()])
+    }
+
+    fn task(&self) -> Box<dyn SourceTask> {
+        Box::new(NumbersTask::default())
+    }
+}
+
+#[derive(Default)]
+struct NumbersTask {
+    config: Option<NumbersConfig>,
+    next: u64,
+}
+
+fn partition() -> SourcePartition {
+    SourcePartition::of(&json!({ "of": "numbers" })).unwrap()
+}
+
+#[async_trait]
+impl SourceTask for NumbersTask {
+    async fn start(
+        &mut self,
+        context: SourceTaskContext,
+        config: &ConfigMap,
+    ) -> Result<(), ConnectError> {
+        let config = NumbersConfig::parse(config)?;
+        if config.mode == "configuration" {
+            misbehave(&config.mode).await?;
+        }
+        if let Some(offset) = context.offset(&partition()).await? {
+            self.next = offset.fields()["next"].as_u64().unwrap();
+        }
+        self.config = Some(config);
+        Ok(())
+    }
+
+    async fn poll(&mut self) -> Result<Vec<SourceRecord>, ConnectError> {
+        let config = self.config.clone().unwrap();
+        misbehave(&config.mode).await?;
+        let end = match config.mode.as_str() {
+            "flood" => self.next + BATCH as u64,
+            _ => config.count.min(self.next + BATCH as u64),
+        };
+        if end == self.next {
+            return std::future::pending().await;
+        }
+        let topic: std::sync::Arc<str> = config.topic.as_str().into();
+        let mut records: Vec<SourceRecord> = (self.next..end)
+            .map(|number| SourceRecord::new(topic.clone(), number.to_string()))
+            .collect();
+        let offset = SourceOffset::of(&json!({ "next": end }))?;
+        records.last_mut().unwrap().position = Some(SourcePosition::new(partition(), offset));
+        self.next = end;
+        Ok(records)
+    }
+}
+
+/// What a sink has got, by the connector's name; survives restarts of its tasks.
+#[derive(Default, Clone)]
+struct Entries {
+    values: Vec<String>,
+    flushed: Option<i64>,
+    refusals: usize,
+}
+
+static JOURNALS: LazyLock<Mutex<BTreeMap<String, Entries>>> = LazyLock::new(Mutex::default);
+
+pub(crate) struct Journal(String);
+
+impl Journal {
+    pub(crate) fn of(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    pub(crate) fn values(&self) -> Vec<String> {
+        self.with(|entries| entries.values.clone())
+    }
+
+    pub(crate) fn flushed(&self) -> Option<i64> {
+        self.with(|entries| entries.flushed)
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&mut Entries) -> T) -> T {
+        read(JOURNALS.lock().unwrap().entry(self.0.clone()).or_default())
+    }
+}
+
+#[derive(Default)]
+struct JournalSink {
+    config: ConfigMap,
+}
+
+#[async_trait]
+impl SinkConnector for JournalSink {
+    async fn start(&mut self, _: ConnectorContext, config: &ConfigMap) -> Result<(), ConnectError> {
+        self.config = config.clone();
+        Ok(())
+    }
+
+    fn task_configs(&self, max_tasks: usize) -> Result<Vec<ConfigMap>, ConnectError> {
+        Ok(vec![self.config.clone(); max_tasks])
+    }
+
+    fn task(&self) -> Box<dyn SinkTask> {
+        Box::new(JournalTask {
+            journal: Journal::of(""),
+            mode: String::new(),
+        })
+    }
+}
+
+struct JournalTask {
+    journal: Journal,
+    mode: String,
+}
+
+#[async_trait]
+impl SinkTask for JournalTask {
+    async fn start(
+        &mut self,
+        context: SinkTaskContext,
+        config: &ConfigMap,
+    ) -> Result<(), ConnectError> {
+        self.journal = Journal::of(context.name());
+        self.mode = JournalConfig::parse(config)?.mode;
+        Ok(())
+    }
+
+    async fn put(&mut self, records: Vec<SinkRecord>) -> Result<PutOutcome, ConnectError> {
+        misbehave(&self.mode).await?;
+        let refuse = self.journal.with(|entries| {
+            entries.refusals += 1;
+            entries.refusals % 2 == 1 && entries.refusals < 8
+        });
+        if self.mode == "retriable" && refuse {
+            return Err(ConnectError::retriable("the outside world is away"));
+        }
+        let bad = self.mode.strip_prefix("bad-");
+        let mut failures = Vec::new();
+        self.journal.with(|entries| {
+            for (index, record) in records.into_iter().enumerate() {
+                let Value::String(text) = record.value else {
+                    panic!("not a text")
+                };
+                if Some(text.as_str()) == bad {
+                    let error = ConnectError::record(format!("{} is bad", text.as_str()));
+                    failures.push(RecordFailure { index, error });
+                } else {
+                    entries.values.push(text.as_str().to_owned());
+                }
+            }
+        });
+        Ok(PutOutcome::failed(failures))
+    }
+
+    async fn flush(&mut self, offsets: &OffsetMap) -> Result<OffsetMap, ConnectError> {
+        self.journal
+            .with(|entries| entries.flushed = offsets.values().max().copied());
+        Ok(offsets.clone())
+    }
+}

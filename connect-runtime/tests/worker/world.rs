@@ -1,0 +1,133 @@
+//! A broker, and workers on it, in a folder of their own.
+
+use std::time::Duration;
+
+use broker::Broker;
+use connect_core::ConfigMap;
+use connect_runtime::Worker;
+use connect_runtime::config::Settings;
+use connect_runtime::config::connector::ConnectorConfig;
+use connect_runtime::config::worker::WorkerConfig;
+use kafka_client::{Client, ClientConfig, NewTopic};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::connectors::{SINK, SOURCE};
+
+/// Generous, because test machines are slow and busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    broker: Broker,
+    worker: WorkerConfig,
+    _folder: TempDir,
+}
+
+fn map(pairs: &[(&str, &str)]) -> ConfigMap {
+    pairs
+        .iter()
+        .map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))
+        .collect()
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let broker = Broker::builder()
+            .listen("127.0.0.1:0")
+            .data_dir(folder.path())
+            .property("group.initial.rebalance.delay.ms", "0")
+            .start()
+            .await
+            .unwrap();
+        let worker = worker_config(&broker.addr().to_string(), &[]);
+        Self {
+            broker,
+            worker,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn worker_config(&self, more: &[(&str, &str)]) -> WorkerConfig {
+        worker_config(&self.broker.addr().to_string(), more)
+    }
+
+    pub(crate) async fn worker(&self) -> Worker {
+        let servers = self.worker.bootstrap_servers.clone().unwrap();
+        Worker::start(self.worker.clone(), servers).await.unwrap()
+    }
+
+    pub(crate) fn source(
+        &self,
+        name: &str,
+        topic: &str,
+        count: usize,
+        mode: &str,
+    ) -> ConnectorConfig {
+        let count = count.to_string();
+        let keys = [("topic", topic), ("count", &count), ("mode", mode)];
+        self.connector(name, SOURCE, &keys)
+    }
+
+    pub(crate) fn sink(&self, name: &str, topic: &str, mode: &str) -> ConnectorConfig {
+        self.sink_with(name, topic, mode, &[])
+    }
+
+    pub(crate) fn sink_with(
+        &self,
+        name: &str,
+        topic: &str,
+        mode: &str,
+        more: &[(&str, &str)],
+    ) -> ConnectorConfig {
+        let mut keys = vec![("topics", topic), ("mode", mode)];
+        keys.extend(more);
+        self.connector(name, SINK, &keys)
+    }
+
+    fn connector(&self, name: &str, class: &str, keys: &[(&str, &str)]) -> ConnectorConfig {
+        let mut all = vec![("name", name), ("connector.class", class)];
+        all.extend(keys);
+        let settings = Settings::from_map("test", &map(&all));
+        ConnectorConfig::read(&settings, &self.worker).unwrap().0
+    }
+
+    pub(crate) async fn create_topic(&self, name: &str, configs: &[(&str, &str)]) {
+        let client = Client::new(ClientConfig::new([self.broker.addr().to_string()])).unwrap();
+        let mut topic = NewTopic::new(name, 1, 1);
+        for (key, value) in configs {
+            topic = topic.with_config(*key, *value);
+        }
+        client.admin().create_topics(&[topic], false).await.unwrap();
+        client.close().await;
+    }
+
+    /// Waits for something to become true.
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) async fn end(self) {
+        self.broker.shutdown().await;
+    }
+}
+
+fn worker_config(server: &str, more: &[(&str, &str)]) -> WorkerConfig {
+    let mut keys = map(&[
+        ("bootstrap.servers", server),
+        ("key.converter", "string"),
+        ("value.converter", "string"),
+        ("offset.flush.interval.ms", "100"),
+        ("task.restart.backoff.ms", "100"),
+        ("task.restart.backoff.max.ms", "10000"),
+        ("task.stuck.after.ms", "300"),
+    ]);
+    keys.extend(map(more));
+    WorkerConfig::read(&Settings::from_map("test", &keys))
+        .unwrap()
+        .0
+}

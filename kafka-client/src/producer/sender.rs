@@ -1,0 +1,927 @@
+//! The task that owns everything between a closed batch and its acknowledgement.
+//!
+//! Order within a partition: batches are sent in order, on one connection at a time. When one
+//! fails, nothing more of that partition is sent until all of its unanswered batches are answered;
+//! then they are repeated in order. With idempotence each batch keeps its sequence number through
+//! all attempts, so the broker drops repetitions and refuses what would leave a gap. When it says
+//! that the oldest unacknowledged batch leaves a gap, that batch is not in the log, and neither are
+//! those behind it: the producer epoch is raised for this partition and numbering starts over
+//! (KIP-360).
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use kafka_records::{BatchBuilder, Compression, ProducerIdentity, RecordError};
+use kafka_wire::produce_response::PartitionProduceResponse;
+use kafka_wire::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
+use tokio::time::Instant;
+
+use super::frame::{self, TopicBatches};
+use super::lane::Lane;
+use super::outgoing::{Outgoing, Payload, sequence_after};
+use super::{Acks, REQUEST_OVERHEAD, Shared, delivery};
+use crate::backoff::Backoff;
+use crate::connection::Connection;
+use crate::{BrokerInfo, Client, ClientError, ErrorCode, TopicPartition};
+
+/// Runs until it is aborted.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut sender = Sender {
+        identity: if shared.config.idempotence {
+            Identity::Absent
+        } else {
+            Identity::NotUsed
+        },
+        shared,
+        partitions: HashMap::new(),
+        active: BTreeSet::new(),
+        nodes: HashMap::new(),
+        events: FuturesUnordered::new(),
+        refreshing: false,
+        refresh_not_before: Instant::now(),
+        start: 0,
+    };
+    sender.work().await;
+}
+
+struct Sender {
+    shared: Arc<Shared>,
+    /// By slot; kept for ever, for the sequence numbers.
+    partitions: HashMap<usize, Partition>,
+    /// Slots with something to do.
+    active: BTreeSet<usize>,
+    nodes: HashMap<i32, Node>,
+    events: FuturesUnordered<BoxFuture<'static, Event>>,
+    identity: Identity,
+    refreshing: bool,
+    refresh_not_before: Instant,
+    /// Where the next round starts, so that every partition has its turn.
+    start: usize,
+}
+
+enum Identity {
+    NotUsed,
+    Absent,
+    Asked,
+    Known {
+        producer_id: i64,
+        producer_epoch: i16,
+    },
+    /// The broker will not give one.
+    Refused(ClientError),
+}
+
+struct Partition {
+    lane: Arc<Lane>,
+    /// To be sent, in order.
+    pending: VecDeque<Outgoing>,
+    /// Sent and not answered, in order.
+    in_flight: VecDeque<Outgoing>,
+    /// The broker they were sent to.
+    node: i32,
+    /// A batch failed: hold back until all are answered.
+    holding: bool,
+    /// Raise the epoch once all are answered.
+    renumber: bool,
+    not_before: Instant,
+    backoff: Backoff,
+    /// Producer id and epoch in use here.
+    identity: Option<(i64, i16)>,
+    next_sequence: i32,
+}
+
+#[derive(Default)]
+struct Node {
+    connection: Option<Connection>,
+    connecting: bool,
+    in_flight: usize,
+}
+
+enum Event {
+    Connected(i32, Result<Connection, ClientError>),
+    Answered {
+        node: i32,
+        sent: Vec<(usize, u64)>,
+        result: Result<Option<ProduceResponse>, ClientError>,
+    },
+    Compressed {
+        slot: usize,
+        order: u64,
+        result: Result<Bytes, RecordError>,
+    },
+    Identified(Result<(i64, i16), ClientError>),
+    Refreshed(Result<(), ClientError>),
+}
+
+impl Sender {
+    async fn work(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            self.take_listed();
+            let wake_at = self.advance();
+            let sleep = async {
+                match wake_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(event) = self.events.next(), if !self.events.is_empty() => self.handle(event),
+                () = shared.wake.notified() => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    fn take_listed(&mut self) {
+        let listed = std::mem::take(&mut *self.shared.listed.lock());
+        for lane in listed {
+            let slot = lane.slot;
+            self.active.insert(slot);
+            let client = &self.shared.client;
+            self.partitions.entry(slot).or_insert_with(|| Partition {
+                lane,
+                pending: VecDeque::new(),
+                in_flight: VecDeque::new(),
+                node: -1,
+                holding: false,
+                renumber: false,
+                not_before: Instant::now(),
+                backoff: client.backoff(),
+                identity: None,
+                next_sequence: 0,
+            });
+        }
+    }
+
+    /// Takes closed batches, expires old ones and sends what can be sent. Returns when to look
+    /// again even if nothing happens.
+    fn advance(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut wake_at: Option<Instant> = None;
+        let mut sooner = |at: Option<Instant>| {
+            if let Some(at) = at {
+                wake_at = Some(wake_at.map_or(at, |known| known.min(at)));
+            }
+        };
+        let hurry = self.shared.flushing.load(Ordering::Acquire) > 0
+            || self.shared.waiting.load(Ordering::Acquire) > 0
+            || self.shared.closed.load(Ordering::Acquire);
+        let mut ready: HashMap<i32, Vec<usize>> = HashMap::new();
+        let mut idle = Vec::new();
+        let mut leaderless: HashSet<Arc<str>> = HashSet::new();
+        let slots: Vec<usize> = self.active.iter().copied().collect();
+        for slot in &slots {
+            let Some(partition) = self.partitions.get_mut(slot) else {
+                continue;
+            };
+            sooner(partition.take_batches(&self.shared, now, hurry, &self.events));
+            sooner(partition.expire(&self.shared, now));
+            if partition.in_flight.is_empty() {
+                partition.holding = false;
+                if std::mem::take(&mut partition.renumber) {
+                    partition.raise_epoch();
+                }
+                if partition.pending.is_empty() {
+                    let mut queue = partition.lane.queue.lock();
+                    if queue.is_empty() {
+                        queue.listed = false;
+                        drop(queue);
+                        idle.push(*slot);
+                    }
+                    continue;
+                }
+            }
+            if partition.holding || !partition.pending.front().is_some_and(Outgoing::is_ready) {
+                continue;
+            }
+            if partition.not_before > now {
+                sooner(Some(partition.not_before));
+                continue;
+            }
+            match self
+                .shared
+                .client
+                .metadata()
+                .leader(&partition.lane.partition)
+            {
+                Some((leader, _)) if partition.in_flight.is_empty() || partition.node == leader => {
+                    ready.entry(leader).or_default().push(*slot);
+                }
+                Some(_) => {}
+                None => {
+                    leaderless.insert(Arc::clone(&partition.lane.partition.topic));
+                }
+            }
+        }
+        for slot in idle {
+            self.active.remove(&slot);
+        }
+        self.start = self.start.wrapping_add(1);
+        for (node, slots) in ready {
+            self.send_to(node, slots);
+        }
+        sooner(self.refresh(leaderless, now));
+        wake_at
+    }
+
+    /// Sends to one broker as much as may be unanswered.
+    fn send_to(&mut self, id: i32, mut slots: Vec<usize>) {
+        match &self.identity {
+            Identity::Absent => {
+                self.identity = Identity::Asked;
+                let shared = Arc::clone(&self.shared);
+                self.events.push(Box::pin(async move {
+                    Event::Identified(init_producer_id(&shared.client).await)
+                }));
+                return;
+            }
+            Identity::Asked => return,
+            Identity::Refused(error) => {
+                let error = error.clone();
+                for slot in slots {
+                    let Some(partition) = self.partitions.get_mut(&slot) else {
+                        continue;
+                    };
+                    for batch in partition.pending.drain(..) {
+                        batch.fail(&error);
+                        self.shared.settle(batch.order, batch.reserved);
+                    }
+                }
+                return;
+            }
+            Identity::Known { .. } | Identity::NotUsed => {}
+        }
+        let node = self.nodes.entry(id).or_default();
+        let connection = node
+            .connection
+            .take()
+            .filter(|connection| !connection.is_closed());
+        let Some(connection) = connection else {
+            if !node.connecting {
+                node.connecting = true;
+                let shared = Arc::clone(&self.shared);
+                self.events.push(Box::pin(async move {
+                    let result = match shared.client.broker_addr(id).await {
+                        Ok(addr) => shared.pool.get(&addr).await,
+                        Err(error) => Err(error),
+                    };
+                    Event::Connected(id, result)
+                }));
+            }
+            return;
+        };
+        let rotation = self.start % slots.len().max(1);
+        slots.rotate_left(rotation);
+        let mut slots: VecDeque<usize> = slots.into();
+        let mut in_flight = node.in_flight;
+        while in_flight < self.shared.config.max_in_flight && !slots.is_empty() {
+            if !self.send_request(id, &connection, &mut slots) {
+                break;
+            }
+            in_flight += 1;
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.connection = Some(connection);
+            node.in_flight = in_flight;
+        }
+    }
+
+    /// Sends one request with at most one batch of each partition. Partitions with more to send stay
+    /// in `slots`.
+    fn send_request(
+        &mut self,
+        id: i32,
+        connection: &Connection,
+        slots: &mut VecDeque<usize>,
+    ) -> bool {
+        let config = &self.shared.config;
+        let version = match connection.version::<ProduceRequest>(Some(frame::NEWEST_VERSION)) {
+            Ok(version) => version,
+            Err(error) => {
+                self.identity = Identity::Refused(error);
+                return false;
+            }
+        };
+        let mut room = config.max_request_bytes.saturating_sub(REQUEST_OVERHEAD);
+        let mut topics: Vec<TopicBatches> = Vec::new();
+        let mut sent = Vec::new();
+        for _ in 0..slots.len() {
+            let Some(slot) = slots.pop_front() else { break };
+            let Some(partition) = self.partitions.get_mut(&slot) else {
+                continue;
+            };
+            let Some(size) = partition.pending.front().map(Outgoing::size_bound) else {
+                continue;
+            };
+            if size > room && !sent.is_empty() {
+                slots.push_back(slot);
+                continue;
+            }
+            let Some((order, batch)) = partition.next_batch(&self.identity, &self.shared) else {
+                continue;
+            };
+            room = room.saturating_sub(size + 64 + partition.lane.partition.topic.len());
+            partition.node = id;
+            sent.push((slot, order));
+            let name = &partition.lane.partition.topic;
+            let entry = (partition.lane.partition.partition, batch);
+            match topics.iter_mut().find(|topic| topic.topic == *name) {
+                Some(topic) => topic.batches.push(entry),
+                None => topics.push(TopicBatches {
+                    topic: Arc::clone(name),
+                    batches: vec![entry],
+                }),
+            }
+            if partition.pending.front().is_some_and(Outgoing::is_ready) {
+                slots.push_back(slot);
+            }
+        }
+        if sent.is_empty() {
+            return false;
+        }
+        let timeout = self.shared.client.config().request_timeout;
+        let (head, rest) = frame::encode(
+            version.value(),
+            connection.client_id(),
+            config.acks.wire(),
+            i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
+            &topics,
+        );
+        let answered = config.acks != Acks::None;
+        let pending = connection.submit_frame_now(head, rest, answered, "Produce");
+        self.events.push(Box::pin(async move {
+            let result = match pending {
+                Err(error) => Err(error),
+                // The broker itself may take the timeout; leave its answer time to arrive.
+                Ok(pending) if answered => pending
+                    .decode::<ProduceRequest>(version, timeout + Duration::from_secs(5))
+                    .await
+                    .map(Some),
+                Ok(pending) => pending.bytes(timeout).await.map(|_| None),
+            };
+            Event::Answered {
+                node: id,
+                sent,
+                result,
+            }
+        }));
+        true
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Connected(id, result) => {
+                let node = self.nodes.entry(id).or_default();
+                node.connecting = false;
+                match result {
+                    Ok(connection) => node.connection = Some(connection),
+                    Err(error) => {
+                        tracing::debug!(broker = id, "{error}");
+                        self.distrust(id, &error);
+                    }
+                }
+            }
+            Event::Answered { node, sent, result } => self.handle_answer(node, sent, result),
+            Event::Compressed {
+                slot,
+                order,
+                result,
+            } => {
+                let Some(partition) = self.partitions.get_mut(&slot) else {
+                    return;
+                };
+                let Some(place) = partition
+                    .pending
+                    .iter()
+                    .position(|batch| batch.order == order)
+                else {
+                    return;
+                };
+                match result {
+                    Ok(bytes) => {
+                        if let Some(batch) = partition.pending.get_mut(place) {
+                            batch.payload = Payload::Encoded(bytes);
+                        }
+                    }
+                    Err(error) => {
+                        if let Some(batch) = partition.pending.remove(place) {
+                            fail_encoding(&self.shared, &partition.lane.partition, &batch, &error);
+                        }
+                    }
+                }
+            }
+            Event::Identified(Ok((producer_id, producer_epoch))) => {
+                self.identity = Identity::Known {
+                    producer_id,
+                    producer_epoch,
+                };
+            }
+            Event::Identified(Err(error)) => {
+                self.identity = if error.is_retriable() {
+                    tracing::debug!("no producer id yet: {error}");
+                    Identity::Absent
+                } else {
+                    tracing::error!("no producer id: {error}");
+                    Identity::Refused(error)
+                };
+            }
+            Event::Refreshed(result) => {
+                self.refreshing = false;
+                if let Err(error) = result {
+                    tracing::debug!("{error}");
+                }
+            }
+        }
+    }
+
+    /// A broker can't be reached: perhaps its partitions have other leaders by now.
+    fn distrust(&mut self, id: i32, error: &ClientError) {
+        for slot in &self.active {
+            let Some(partition) = self.partitions.get_mut(slot) else {
+                continue;
+            };
+            let topic = &partition.lane.partition;
+            if self
+                .shared
+                .client
+                .metadata()
+                .leader(topic)
+                .is_some_and(|(leader, _)| leader == id)
+            {
+                self.shared.client.metadata().mark_stale(&topic.topic);
+                if let Some(batch) = partition.pending.front_mut() {
+                    batch.last_error = Some(error.clone());
+                }
+            }
+        }
+    }
+
+    fn handle_answer(
+        &mut self,
+        id: i32,
+        sent: Vec<(usize, u64)>,
+        result: Result<Option<ProduceResponse>, ClientError>,
+    ) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.in_flight = node.in_flight.saturating_sub(1);
+            if result.is_err() {
+                node.connection = None;
+            }
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut new_identity = false;
+        for (slot, order) in sent {
+            let Some(partition) = self.partitions.get_mut(&slot) else {
+                continue;
+            };
+            let topic = partition.lane.partition.clone();
+            match &result {
+                Err(error) => {
+                    shared.client.metadata().mark_stale(&topic.topic);
+                    partition.failed(&shared, order, error.clone());
+                }
+                Ok(None) => partition.acknowledged(&shared, order, -1),
+                Ok(Some(response)) => {
+                    let answer = response
+                        .responses
+                        .iter()
+                        .find(|answer| answer.name.as_str() == &*topic.topic)
+                        .and_then(|answer| {
+                            answer
+                                .partition_responses
+                                .iter()
+                                .find(|answer| answer.index == topic.partition)
+                        });
+                    match answer {
+                        Some(answer) => {
+                            learn(&shared.client, &topic, answer, response);
+                            new_identity |= partition.answered(&shared, order, answer);
+                        }
+                        None => {
+                            let error = ClientError::broker(
+                                ErrorCode::UNKNOWN_SERVER_ERROR,
+                                format!("broker {id} did not answer for {topic}"),
+                            );
+                            partition.failed(&shared, order, error);
+                        }
+                    }
+                }
+            }
+        }
+        if new_identity {
+            self.identity = Identity::Absent;
+        }
+    }
+
+    /// Fetches metadata of topics that are stale, too old or lack a leader. Returns when to try
+    /// again.
+    fn refresh(&mut self, leaderless: HashSet<Arc<str>>, now: Instant) -> Option<Instant> {
+        let client = &self.shared.client;
+        let max_age = client.config().metadata_max_age;
+        let mut topics = leaderless;
+        for topic in &topics {
+            client.metadata().mark_stale(topic);
+        }
+        for slot in &self.active {
+            let Some(partition) = self.partitions.get(slot) else {
+                continue;
+            };
+            let topic = &partition.lane.partition.topic;
+            if !topics.contains(topic) && !client.metadata().is_fresh(topic, max_age) {
+                topics.insert(Arc::clone(topic));
+            }
+        }
+        if topics.is_empty() || self.refreshing {
+            return None;
+        }
+        if self.refresh_not_before > now {
+            return Some(self.refresh_not_before);
+        }
+        self.refreshing = true;
+        self.refresh_not_before = now + client.config().retry_backoff;
+        let client = client.clone();
+        self.events.push(Box::pin(async move {
+            let topics: Vec<Arc<str>> = topics.into_iter().collect();
+            let result = client.refresh(&topics, true).await.map(|errors| {
+                for (topic, code) in errors {
+                    tracing::debug!("no metadata of topic \"{topic}\": {code}");
+                }
+            });
+            Event::Refreshed(result)
+        }));
+        None
+    }
+}
+
+impl Partition {
+    /// Moves closed batches over, and the open one if its time has come and it could be sent.
+    /// Returns when the open one's time comes.
+    fn take_batches(
+        &mut self,
+        shared: &Arc<Shared>,
+        now: Instant,
+        hurry: bool,
+        events: &FuturesUnordered<BoxFuture<'static, Event>>,
+    ) -> Option<Instant> {
+        let mut wake_at = None;
+        let taken = {
+            let mut queue = self.lane.queue.lock();
+            if let Some(open) = &queue.open {
+                let due = open.created + shared.config.linger;
+                let expired = deadline(open.created, shared).is_some_and(|at| at <= now);
+                let blocked = !self.pending.is_empty() || self.holding || self.not_before > now;
+                if expired || ((hurry || due <= now) && !blocked && queue.full.is_empty()) {
+                    queue.seal();
+                } else if due > now {
+                    wake_at = Some(due);
+                } else if let Some(at) = deadline(open.created, shared) {
+                    wake_at = Some(at);
+                }
+            }
+            std::mem::take(&mut queue.full)
+        };
+        for filling in taken {
+            let mut batch = Outgoing::new(filling);
+            if shared.config.compression != Compression::None
+                && let Payload::Raw(builder) =
+                    std::mem::replace(&mut batch.payload, Payload::Compressing)
+            {
+                events.push(compress(self.lane.slot, batch.order, builder));
+            }
+            self.pending.push_back(batch);
+        }
+        wake_at
+    }
+
+    /// Fails batches that wait for too long. Returns when the next one would.
+    fn expire(&mut self, shared: &Shared, now: Instant) -> Option<Instant> {
+        while let Some(front) = self.pending.front() {
+            let at = deadline(front.created, shared)?;
+            if at > now {
+                return Some(at);
+            }
+            let Some(batch) = self.pending.pop_front() else {
+                break;
+            };
+            let error = ClientError::Undelivered {
+                partition: self.lane.partition.clone(),
+                after: shared.config.delivery_timeout,
+                last: batch.last_error.as_ref().map_or_else(
+                    || "its leader could not be reached".to_owned(),
+                    ToString::to_string,
+                ),
+            };
+            batch.fail(&error);
+            shared.settle(batch.order, batch.reserved);
+        }
+        None
+    }
+
+    /// Numbers the next batch and counts it as sent.
+    fn next_batch(&mut self, identity: &Identity, shared: &Shared) -> Option<(u64, Bytes)> {
+        loop {
+            let mut batch = self.pending.pop_front()?;
+            if !batch.is_ready() {
+                self.pending.push_front(batch);
+                return None;
+            }
+            let numbered = match (identity, batch.identity) {
+                (
+                    Identity::Known {
+                        producer_id,
+                        producer_epoch,
+                    },
+                    None,
+                ) => {
+                    let (producer_id, producer_epoch) =
+                        *self.identity.get_or_insert((*producer_id, *producer_epoch));
+                    let base_sequence = self.next_sequence;
+                    self.next_sequence = sequence_after(base_sequence, batch.records);
+                    ProducerIdentity {
+                        producer_id,
+                        producer_epoch,
+                        base_sequence,
+                    }
+                }
+                (_, Some(known)) => known,
+                (_, None) => ProducerIdentity::NONE,
+            };
+            match batch.encode(numbered) {
+                Ok(bytes) => {
+                    let order = batch.order;
+                    self.in_flight.push_back(batch);
+                    return Some((order, bytes));
+                }
+                Err(error) => {
+                    // Its numbers are not used: the next batch takes them.
+                    if numbered.base_sequence >= 0 {
+                        self.next_sequence = numbered.base_sequence;
+                    }
+                    fail_encoding(shared, &self.lane.partition, &batch, &error);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, order: u64) -> Option<Outgoing> {
+        let place = self
+            .in_flight
+            .iter()
+            .position(|batch| batch.order == order)?;
+        self.in_flight.remove(place)
+    }
+
+    fn acknowledged(&mut self, shared: &Shared, order: u64, base_offset: i64) {
+        let Some(batch) = self.take(order) else {
+            return;
+        };
+        delivery::acknowledge(&batch.parts, self.lane.partition.partition, base_offset);
+        shared.settle(batch.order, batch.reserved);
+        self.backoff.reset();
+    }
+
+    /// The whole request failed, or this batch did: repeat or give up.
+    fn failed(&mut self, shared: &Shared, order: u64, error: ClientError) {
+        let Some(mut batch) = self.take(order) else {
+            return;
+        };
+        if error.is_retriable() {
+            tracing::debug!(partition = %self.lane.partition, "batch will be repeated: {error}");
+            batch.last_error = Some(error);
+            self.put_back(batch);
+            self.not_before = Instant::now() + self.backoff.next();
+        } else {
+            batch.fail(&error);
+            shared.settle(batch.order, batch.reserved);
+        }
+    }
+
+    /// Puts a batch back in its place in the order; nothing is sent until all are answered.
+    fn put_back(&mut self, batch: Outgoing) {
+        self.holding = true;
+        let place = self
+            .pending
+            .partition_point(|other| other.order < batch.order);
+        self.pending.insert(place, batch);
+    }
+
+    /// Takes in the broker's answer for one batch. Returns whether the producer needs a new id.
+    fn answered(&mut self, shared: &Shared, order: u64, answer: &PartitionProduceResponse) -> bool {
+        let code = ErrorCode(answer.error_code);
+        match code {
+            ErrorCode::NONE => self.acknowledged(shared, order, answer.base_offset),
+            // In the log already, from an earlier attempt.
+            ErrorCode::DUPLICATE_SEQUENCE_NUMBER => self.acknowledged(shared, order, -1),
+            ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID
+                if shared.config.idempotence =>
+            {
+                let oldest = self
+                    .in_flight
+                    .front()
+                    .is_some_and(|batch| batch.order == order)
+                    && self
+                        .pending
+                        .front()
+                        .is_none_or(|batch| batch.order > order || batch.identity.is_none());
+                let Some(batch) = self.take(order) else {
+                    return false;
+                };
+                if oldest {
+                    tracing::warn!(
+                        partition = %self.lane.partition,
+                        "the broker answered {code}; the producer epoch is raised and the batch sent again"
+                    );
+                    self.renumber = true;
+                }
+                self.put_back(batch);
+                self.not_before = Instant::now() + self.backoff.next();
+            }
+            ErrorCode::INVALID_PRODUCER_EPOCH if shared.config.idempotence => {
+                // Nobody else uses this id, so this can only be an id from before a disaster.
+                let Some(batch) = self.take(order) else {
+                    return false;
+                };
+                self.put_back(batch);
+                self.not_before = Instant::now() + self.backoff.next();
+                self.identity = None;
+                self.renumber = true;
+                return true;
+            }
+            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+                let Some(batch) = self.take(order) else {
+                    return false;
+                };
+                match batch.halve(shared.config.compression) {
+                    Ok((left, right)) => {
+                        tracing::info!(
+                            partition = %self.lane.partition,
+                            "a batch is larger than the broker takes and is sent in halves; set batch.size below the topic's max.message.bytes"
+                        );
+                        shared.outstanding.lock().insert(right.order);
+                        self.put_back(right);
+                        self.put_back(left);
+                    }
+                    Err(batch) => self.give_up(shared, &batch, answer),
+                }
+            }
+            ErrorCode::INVALID_RECORD if !answer.record_errors.is_empty() => {
+                let Some(batch) = self.take(order) else {
+                    return false;
+                };
+                let context = self.context(answer);
+                let bad: Vec<(i32, ClientError)> = answer
+                    .record_errors
+                    .iter()
+                    .map(|error| {
+                        let reason = error.batch_index_error_message.as_deref().map_or_else(
+                            || context.clone(),
+                            |reason| format!("{context}: {reason}"),
+                        );
+                        (error.batch_index, ClientError::broker(code, reason))
+                    })
+                    .collect();
+                let (order, reserved) = (batch.order, batch.reserved);
+                match batch.without(shared.config.compression, &bad) {
+                    Ok(Some(rest)) => self.put_back(rest),
+                    Ok(None) => shared.settle(order, reserved),
+                    Err(batch) => self.give_up(shared, &batch, answer),
+                }
+            }
+            code => {
+                if code.is_stale_metadata() {
+                    shared
+                        .client
+                        .metadata()
+                        .mark_stale(&self.lane.partition.topic);
+                }
+                let error = ClientError::broker(code, self.context(answer));
+                self.failed(shared, order, error);
+            }
+        }
+        false
+    }
+
+    fn give_up(&self, shared: &Shared, batch: &Outgoing, answer: &PartitionProduceResponse) {
+        batch.fail(&ClientError::broker(
+            ErrorCode(answer.error_code),
+            self.context(answer),
+        ));
+        shared.settle(batch.order, batch.reserved);
+    }
+
+    fn context(&self, answer: &PartitionProduceResponse) -> String {
+        let partition = &self.lane.partition;
+        match answer
+            .error_message
+            .as_deref()
+            .filter(|message| !message.is_empty())
+        {
+            Some(message) => format!(
+                "broker {} refused records for {partition}: {message}",
+                self.node
+            ),
+            None => format!("broker {} refused records for {partition}", self.node),
+        }
+    }
+
+    /// Starts numbering anew: nothing of what is pending is in the log.
+    fn raise_epoch(&mut self) {
+        self.identity = match self.identity {
+            Some((id, epoch)) if epoch < i16::MAX => Some((id, epoch + 1)),
+            _ => None,
+        };
+        self.next_sequence = 0;
+        for batch in &mut self.pending {
+            batch.identity = None;
+        }
+    }
+}
+
+fn deadline(created: Instant, shared: &Shared) -> Option<Instant> {
+    created.checked_add(shared.config.delivery_timeout)
+}
+
+fn compress(slot: usize, order: u64, mut builder: BatchBuilder) -> BoxFuture<'static, Event> {
+    Box::pin(async move {
+        let result = platform::blocking::run(move || builder.finish()).await;
+        Event::Compressed {
+            slot,
+            order,
+            result,
+        }
+    })
+}
+
+fn fail_encoding(
+    shared: &Shared,
+    partition: &TopicPartition,
+    batch: &Outgoing,
+    error: &RecordError,
+) {
+    let error = ClientError::Encode {
+        topic: partition.topic.to_string(),
+        reason: error.to_string(),
+    };
+    batch.fail(&error);
+    shared.settle(batch.order, batch.reserved);
+}
+
+/// Takes in who leads now, if the broker says so (KIP-951).
+fn learn(
+    client: &Client,
+    partition: &TopicPartition,
+    answer: &PartitionProduceResponse,
+    response: &ProduceResponse,
+) {
+    if answer.error_code == 0 || answer.current_leader.leader_id < 0 {
+        return;
+    }
+    let leader = &answer.current_leader;
+    let endpoint = response
+        .node_endpoints
+        .iter()
+        .find(|node| node.node_id == leader.leader_id)
+        .map(|node| BrokerInfo {
+            id: node.node_id,
+            host: node.host.as_str().to_owned(),
+            port: u16::try_from(node.port).unwrap_or(0),
+            rack: node.rack.as_ref().map(|rack| rack.as_str().to_owned()),
+        });
+    client
+        .metadata()
+        .learn_leader(partition, leader.leader_id, leader.leader_epoch, endpoint);
+}
+
+async fn init_producer_id(client: &Client) -> Result<(i64, i16), ClientError> {
+    let mut retry = client.retry();
+    loop {
+        let result = client
+            .call_any(|version| {
+                let mut request = InitProducerIdRequest::default();
+                request.transactional_id = None;
+                request.transaction_timeout_ms = i32::MAX;
+                if version.value() >= 3 {
+                    request.producer_id = -1;
+                    request.producer_epoch = -1;
+                }
+                request
+            })
+            .await
+            .and_then(|(response, _)| {
+                ClientError::check(response.error_code, None, || {
+                    "the broker gave no producer id".to_owned()
+                })?;
+                Ok((response.producer_id, response.producer_epoch))
+            });
+        match result {
+            Ok(identity) => return Ok(identity),
+            Err(error) => retry.again(error).await?,
+        }
+    }
+}
