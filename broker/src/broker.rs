@@ -46,7 +46,6 @@ pub struct Broker {
 
 impl Broker {
     /// Starts from nothing but what is set on the builder.
-    #[must_use]
     pub fn builder() -> BrokerBuilder {
         BrokerBuilder::default()
     }

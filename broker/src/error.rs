@@ -22,7 +22,9 @@ pub enum BrokerError {
         address: String,
     },
     /// The operating system does not let us listen.
-    #[error("cannot listen on \"{address}\": {source}; set listeners to an address of this machine and a port this user may open")]
+    #[error(
+        "cannot listen on \"{address}\": {source}; set listeners to an address of this machine and a port this user may open"
+    )]
     Listen {
         /// The entry of `listeners`.
         address: String,
@@ -30,7 +32,9 @@ pub enum BrokerError {
         source: io::Error,
     },
     /// A host name that does not resolve.
-    #[error("host \"{host}\" in listener \"{listener}\" is not known: {source}; set listeners to a name or address of this machine, or leave the host empty for all addresses")]
+    #[error(
+        "host \"{host}\" in listener \"{listener}\" is not known: {source}; set listeners to a name or address of this machine, or leave the host empty for all addresses"
+    )]
     UnknownHost {
         /// The name.
         host: String,

@@ -1,11 +1,14 @@
 //! Topics and configuration, as administrators change them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod wire;
 
 use std::collections::BTreeMap;
 
 use kafka_wire::create_partitions_request::CreatePartitionsTopic;
-use kafka_wire::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
+use kafka_wire::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use kafka_wire::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_wire::delete_topics_request::DeleteTopicState;
 use kafka_wire::describe_configs_request::DescribeConfigsResource;
@@ -58,10 +61,19 @@ async fn describe(
     let mut response = client.call(&request, 4).await;
     let result = response.results.remove(0);
     assert_eq!(result.error_code, 0, "{:?}", result.error_message);
-    result.configs.into_iter().map(|config| (config.name.to_string(), config)).collect()
+    result
+        .configs
+        .into_iter()
+        .map(|config| (config.name.to_string(), config))
+        .collect()
 }
 
-async fn alter(client: &mut Client, kind: i8, name: &str, changes: &[(&str, i8, Option<&str>)]) -> (i16, String) {
+async fn alter(
+    client: &mut Client,
+    kind: i8,
+    name: &str,
+    changes: &[(&str, i8, Option<&str>)],
+) -> (i16, String) {
     let mut resource = AlterConfigsResource::default();
     resource.resource_type = kind;
     resource.resource_name = StrBytes::from(name);
@@ -76,7 +88,14 @@ async fn alter(client: &mut Client, kind: i8, name: &str, changes: &[(&str, i8, 
     request.resources = vec![resource];
     let response = client.call(&request, 1).await;
     let result = &response.responses[0];
-    (result.error_code, result.error_message.as_deref().unwrap_or_default().to_owned())
+    (
+        result.error_code,
+        result
+            .error_message
+            .as_deref()
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 #[tokio::test]
@@ -115,8 +134,11 @@ async fn topics_are_created_each_with_its_own_result() {
         with_config(topic("set"), "retention.ms", "1000"),
     ]);
     let response = client.call(&request, 7).await;
-    let codes: BTreeMap<&str, i16> =
-        response.topics.iter().map(|topic| (&*topic.name, topic.error_code)).collect();
+    let codes: BTreeMap<&str, i16> = response
+        .topics
+        .iter()
+        .map(|topic| (&*topic.name, topic.error_code))
+        .collect();
     let expected = BTreeMap::from([
         ("three", 0),
         ("assigned", 0),
@@ -133,10 +155,20 @@ async fn topics_are_created_each_with_its_own_result() {
         ("set", 0),
     ]);
     assert_eq!(codes, expected);
-    let set = response.topics.iter().find(|topic| &*topic.name == "set").unwrap();
+    let set = response
+        .topics
+        .iter()
+        .find(|topic| &*topic.name == "set")
+        .unwrap();
     let configs = set.configs.as_ref().unwrap();
-    let retention = configs.iter().find(|config| &*config.name == "retention.ms").unwrap();
-    assert_eq!((retention.value.as_deref(), retention.config_source), (Some("1000"), 1));
+    let retention = configs
+        .iter()
+        .find(|config| &*config.name == "retention.ms")
+        .unwrap();
+    assert_eq!(
+        (retention.value.as_deref(), retention.config_source),
+        (Some("1000"), 1)
+    );
     let again = client.call(&create(vec![topic("three")]), 7).await;
     assert_eq!(again.topics[0].error_code, 36);
     let metadata = client.metadata(&["three"]).await;
@@ -161,8 +193,14 @@ async fn validate_only_creates_nothing() {
 async fn metadata_creates_topics_only_where_that_is_allowed() {
     let broker = start().await;
     let mut client = broker.client().await;
-    let metadata = client.metadata(&["new", "bad name", "__consumer_offsets"]).await;
-    let codes: Vec<i16> = metadata.topics.iter().map(|topic| topic.error_code).collect();
+    let metadata = client
+        .metadata(&["new", "bad name", "__consumer_offsets"])
+        .await;
+    let codes: Vec<i16> = metadata
+        .topics
+        .iter()
+        .map(|topic| topic.error_code)
+        .collect();
     assert_eq!(codes, [0, 17, 0]);
     assert!(metadata.topics[2].is_internal);
     let broker = start_with(|b| b.property("auto.create.topics.enable", "false")).await;
@@ -176,7 +214,11 @@ async fn metadata_creates_topics_only_where_that_is_allowed() {
             request.topics = None;
         }
         request.allow_auto_topic_creation = true;
-        assert_eq!(client.call(&request, version).await.brokers.len(), 1, "version {version}");
+        assert_eq!(
+            client.call(&request, version).await.brokers.len(),
+            1,
+            "version {version}"
+        );
     }
 }
 
@@ -195,7 +237,11 @@ async fn topics_are_deleted_by_name_and_by_id() {
     let mut request = DeleteTopicsRequest::default();
     request.topics = vec![by_id, by_name, unknown];
     let response = client.call(&request, 6).await;
-    let codes: Vec<i16> = response.responses.iter().map(|topic| topic.error_code).collect();
+    let codes: Vec<i16> = response
+        .responses
+        .iter()
+        .map(|topic| topic.error_code)
+        .collect();
     assert_eq!(codes, [0, 0, 100]);
     assert_eq!(response.responses[0].name.as_deref(), Some("b"));
     let mut all = MetadataRequest::default();
@@ -220,29 +266,56 @@ async fn partitions_are_added() {
     let mut request = CreatePartitionsRequest::default();
     request.topics = vec![ask("t", 4), ask("missing", 2)];
     let response = client.call(&request, 3).await;
-    let codes: Vec<i16> = response.results.iter().map(|topic| topic.error_code).collect();
+    let codes: Vec<i16> = response
+        .results
+        .iter()
+        .map(|topic| topic.error_code)
+        .collect();
     assert_eq!(codes, [0, 3]);
     assert_eq!(client.metadata(&["t"]).await.topics[0].partitions.len(), 4);
     request.topics = vec![ask("t", 4)];
     assert_eq!(client.call(&request, 3).await.results[0].error_code, 37);
     let broker = broker.restart().await;
-    assert_eq!(broker.client().await.metadata(&["t"]).await.topics[0].partitions.len(), 4);
+    assert_eq!(
+        broker.client().await.metadata(&["t"]).await.topics[0]
+            .partitions
+            .len(),
+        4
+    );
 }
 
 #[tokio::test]
 async fn a_topics_configuration_shows_every_key_and_who_set_it() {
     let broker = start_with(|b| b.property("log.retention.hours", "2")).await;
     let mut client = broker.client().await;
-    client.call(&create(vec![with_config(topic("t"), "cleanup.policy", "compact")]), 7).await;
+    client
+        .call(
+            &create(vec![with_config(topic("t"), "cleanup.policy", "compact")]),
+            7,
+        )
+        .await;
     let configs = describe(&mut client, 2, "t").await;
     assert_eq!(configs.len(), 22);
     let policy = &configs["cleanup.policy"];
-    assert_eq!((policy.value.as_deref(), policy.config_source, policy.config_type), (Some("compact"), 1, 7));
+    assert_eq!(
+        (
+            policy.value.as_deref(),
+            policy.config_source,
+            policy.config_type
+        ),
+        (Some("compact"), 1, 7)
+    );
     assert_eq!(&*policy.synonyms[1].name, "log.cleanup.policy");
     let retention = &configs["retention.ms"];
-    assert_eq!((retention.value.as_deref(), retention.config_source), (Some("7200000"), 4));
+    assert_eq!(
+        (retention.value.as_deref(), retention.config_source),
+        (Some("7200000"), 4)
+    );
     let segment = &configs["segment.bytes"];
-    assert_eq!((segment.value.as_deref(), segment.config_source), (Some("1073741824"), 5));
+    assert_eq!(
+        (segment.value.as_deref(), segment.config_source),
+        (Some("1073741824"), 5)
+    );
     let of_broker = describe(&mut client, 4, "0").await;
     assert_eq!(of_broker["log.retention.hours"].config_source, 4);
     assert!(of_broker["listeners"].read_only);
@@ -253,16 +326,30 @@ async fn configuration_changes_merge_or_replace() {
     let broker = start().await;
     let mut client = broker.client().await;
     client.topic_id("t").await;
-    let set = [("retention.ms", 0, Some("5000")), ("cleanup.policy", 2, Some("compact"))];
+    let set = [
+        ("retention.ms", 0, Some("5000")),
+        ("cleanup.policy", 2, Some("compact")),
+    ];
     assert_eq!(alter(&mut client, 2, "t", &set).await, (0, String::new()));
     let configs = describe(&mut client, 2, "t").await;
     assert_eq!(configs["retention.ms"].value.as_deref(), Some("5000"));
-    assert_eq!(configs["cleanup.policy"].value.as_deref(), Some("delete,compact"));
+    assert_eq!(
+        configs["cleanup.policy"].value.as_deref(),
+        Some("delete,compact")
+    );
     let (code, message) = alter(&mut client, 2, "t", &[("retention.mz", 0, Some("1"))]).await;
     assert_eq!(code, 40);
-    assert!(message.contains("did you mean \"retention.ms\"?"), "{message}");
+    assert!(
+        message.contains("did you mean \"retention.ms\"?"),
+        "{message}"
+    );
     assert_eq!(alter(&mut client, 2, "missing", &set).await.0, 3);
-    assert_eq!(alter(&mut client, 2, "t", &[("retention.ms", 1, None)]).await.0, 0);
+    assert_eq!(
+        alter(&mut client, 2, "t", &[("retention.ms", 1, None)])
+            .await
+            .0,
+        0
+    );
 
     let mut config = alter_configs_request::AlterableConfig::default();
     config.name = StrBytes::from("max.message.bytes");
@@ -289,12 +376,25 @@ async fn a_brokers_defaults_can_change_while_it_runs() {
     let broker = start().await;
     let mut client = broker.client().await;
     client.topic_id("t").await;
-    assert_eq!(alter(&mut client, 4, "", &[("log.retention.ms", 0, Some("9000"))]).await.0, 0);
+    assert_eq!(
+        alter(&mut client, 4, "", &[("log.retention.ms", 0, Some("9000"))])
+            .await
+            .0,
+        0
+    );
     let configs = describe(&mut client, 2, "t").await;
     let retention = &configs["retention.ms"];
-    assert_eq!((retention.value.as_deref(), retention.config_source), (Some("9000"), 3));
+    assert_eq!(
+        (retention.value.as_deref(), retention.config_source),
+        (Some("9000"), 3)
+    );
     assert_eq!(describe(&mut client, 4, "").await.len(), 1);
-    assert_eq!(alter(&mut client, 4, "0", &[("listeners", 0, Some("x:1"))]).await.0, 40);
+    assert_eq!(
+        alter(&mut client, 4, "0", &[("listeners", 0, Some("x:1"))])
+            .await
+            .0,
+        40
+    );
 }
 
 #[tokio::test]
@@ -318,10 +418,19 @@ async fn records_are_deleted_up_to_an_offset() {
     let response = client.call(&delete(2), 2).await;
     let partition = &response.topics[0].partitions[0];
     assert_eq!((partition.error_code, partition.low_watermark), (0, 2));
-    assert_eq!(client.fetch("t", 1).await.responses[0].partitions[0].error_code, 1);
+    assert_eq!(
+        client.fetch("t", 1).await.responses[0].partitions[0].error_code,
+        1
+    );
     assert_eq!(values(&client.fetch("t", 2).await), ["c"]);
-    assert_eq!(client.call(&delete(9), 2).await.topics[0].partitions[0].error_code, 1);
-    assert_eq!(client.call(&delete(-1), 2).await.topics[0].partitions[0].low_watermark, 3);
+    assert_eq!(
+        client.call(&delete(9), 2).await.topics[0].partitions[0].error_code,
+        1
+    );
+    assert_eq!(
+        client.call(&delete(-1), 2).await.topics[0].partitions[0].low_watermark,
+        3
+    );
 }
 
 #[tokio::test]
@@ -364,9 +473,18 @@ async fn the_cluster_its_topics_and_folders_are_described() {
         assert_eq!(response.results.len(), 1);
         let topics = &response.results[0].topics;
         assert_eq!(topics.len(), 2);
-        assert!(topics[0].partitions.iter().any(|partition| partition.partition_size > 0));
+        assert!(
+            topics[0]
+                .partitions
+                .iter()
+                .any(|partition| partition.partition_size > 0)
+        );
     }
     let resources = client.call(&ListConfigResourcesRequest::default(), 1).await;
-    let topics = resources.config_resources.iter().filter(|r| r.resource_type == 2).count();
+    let topics = resources
+        .config_resources
+        .iter()
+        .filter(|r| r.resource_type == 2)
+        .count();
     assert_eq!((resources.error_code, topics), (0, 2));
 }

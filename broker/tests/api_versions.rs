@@ -1,4 +1,5 @@
 //! The handshake, as clients of all ages do it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod wire;
 
@@ -27,9 +28,15 @@ async fn every_version_gets_the_same_list() {
         assert_eq!(response.api_keys, first.api_keys);
     }
     let produce = &first.api_keys[0];
-    assert_eq!((produce.api_key, produce.min_version, produce.max_version), (0, 0, 13));
+    assert_eq!(
+        (produce.api_key, produce.min_version, produce.max_version),
+        (0, 0, 13)
+    );
     let fetch = &first.api_keys[1];
-    assert_eq!((fetch.api_key, fetch.min_version, fetch.max_version), (1, 4, 18));
+    assert_eq!(
+        (fetch.api_key, fetch.min_version, fetch.max_version),
+        (1, 4, 18)
+    );
 }
 
 #[tokio::test]
@@ -55,11 +62,19 @@ async fn an_unknown_version_is_answered_in_version_0_with_the_real_list() {
         client.stream.write_all(&frame).await.unwrap();
         let mut body = client.receive_frame().await.unwrap();
         assert_eq!(body.get_i32(), 7);
-        let response =
-            ApiVersionsResponse::decode_from_bytes(body, ApiVersion::new(0), DecodeLimits::default())
-                .unwrap();
+        let response = ApiVersionsResponse::decode_from_bytes(
+            body,
+            ApiVersion::new(0),
+            DecodeLimits::default(),
+        )
+        .unwrap();
         assert_eq!(response.error_code, 35);
-        assert!(response.api_keys.iter().any(|key| key.api_key == 18 && key.max_version == 4));
+        assert!(
+            response
+                .api_keys
+                .iter()
+                .any(|key| key.api_key == 18 && key.max_version == 4)
+        );
     }
     assert_eq!(client.call(&request(), 4).await.error_code, 0);
 }

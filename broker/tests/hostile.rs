@@ -1,5 +1,6 @@
 //! Peers that are not what they seem: nothing they send crashes the broker, takes its memory, or
 //! bothers others.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod wire;
 
@@ -17,17 +18,30 @@ async fn closes_after(broker: &TestBroker, bytes: &[u8]) {
     let mut rest = Vec::new();
     // A reset is as good as an end.
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
-    assert!(read.is_ok(), "still open after {:?}", &bytes[..bytes.len().min(16)]);
+    assert!(
+        read.is_ok(),
+        "still open after {:?}",
+        &bytes[..bytes.len().min(16)]
+    );
 }
 
 async fn is_well(broker: &TestBroker) {
     let mut client = broker.client().await;
-    assert_eq!(client.call(&ApiVersionsRequest::default(), 0).await.error_code, 0);
+    assert_eq!(
+        client
+            .call(&ApiVersionsRequest::default(), 0)
+            .await
+            .error_code,
+        0
+    );
 }
 
 fn resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
     let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib * 1024
 }
@@ -45,7 +59,11 @@ async fn impossible_lengths_close_the_connection() {
 async fn other_protocols_and_garbage_close_the_connection() {
     let broker = start().await;
     closes_after(&broker, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    closes_after(&broker, &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc]).await;
+    closes_after(
+        &broker,
+        &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc],
+    )
+    .await;
     closes_after(&broker, &[0, 0, 0, 9, 0x7f, 0x7f, 0, 0, 0, 0, 0, 0, 0]).await;
     // A known key with an unknown version.
     closes_after(&broker, &[0, 0, 0, 10, 0, 3, 0, 99, 0, 0, 0, 1, 0xff, 0xff]).await;
@@ -53,7 +71,9 @@ async fn other_protocols_and_garbage_close_the_connection() {
     for round in 0..200usize {
         let mut bytes = Vec::new();
         for _ in 0..40 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round as u64 | 1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(round as u64 | 1);
             bytes.push((state >> 33) as u8);
         }
         // A plausible length and API in front of garbage.
@@ -98,7 +118,10 @@ async fn a_request_cut_at_any_byte_is_harmless() {
         }
     }
     is_well(&broker).await;
-    assert_eq!(wire::values(&client.fetch("t", 0).await), Vec::<String>::new());
+    assert_eq!(
+        wire::values(&client.fetch("t", 0).await),
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]
@@ -169,6 +192,16 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
         }
     };
     tokio::join!(keep_busy, closes_after(&broker, b""));
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_for_an_answer_is_not_idle() {
+    let broker = start_with(|b| b.property("connections.max.idle.ms", "200")).await;
+    let mut client = broker.client().await;
+    client.topic_id("t").await;
+    let response = client.call(&fetch_request("t", 0, 700), 11).await;
+    assert_eq!(response.error_code, 0);
+    client.call(&ApiVersionsRequest::default(), 0).await;
 }
 
 #[tokio::test]

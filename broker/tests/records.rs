@@ -1,4 +1,5 @@
 //! Writing and reading records.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod wire;
 
@@ -55,7 +56,10 @@ async fn requests_on_one_connection_are_answered_in_order() {
     for (index, id) in sent.into_iter().enumerate() {
         let (received, response) = client.receive::<ProduceRequest>(9).await;
         assert_eq!(received, id);
-        assert_eq!(response.responses[0].partition_responses[0].base_offset, index as i64);
+        assert_eq!(
+            response.responses[0].partition_responses[0].base_offset,
+            index as i64
+        );
     }
     assert_eq!(values(&client.fetch("t", 0).await).len(), 20);
 }
@@ -88,11 +92,20 @@ async fn what_cannot_be_written_says_why() {
     let mut request = produce_request("t", 0, batch(&["a"]));
     request.acks = 2;
     assert_eq!(code(&mut client, &request).await, 21);
-    assert_eq!(code(&mut client, &produce_request("missing", 0, batch(&["a"]))).await, 3);
-    assert_eq!(code(&mut client, &produce_request("t", 7, batch(&["a"]))).await, 3);
+    assert_eq!(
+        code(&mut client, &produce_request("missing", 0, batch(&["a"]))).await,
+        3
+    );
+    assert_eq!(
+        code(&mut client, &produce_request("t", 7, batch(&["a"]))).await,
+        3
+    );
     let mut damaged = batch(&["abc"]).to_vec();
     *damaged.last_mut().unwrap() ^= 1;
-    assert_eq!(code(&mut client, &produce_request("t", 0, Bytes::from(damaged))).await, 2);
+    assert_eq!(
+        code(&mut client, &produce_request("t", 0, Bytes::from(damaged))).await,
+        2
+    );
     client.metadata(&["__consumer_offsets"]).await;
     let internal = produce_request("__consumer_offsets", 0, batch(&["a"]));
     assert_eq!(code(&mut client, &internal).await, 17);
@@ -196,7 +209,9 @@ async fn a_session_tells_only_what_changed() {
     assert_eq!(response.error_code, 0);
     assert!(response.responses.is_empty());
 
-    client.call(&produce_request("t", 1, batch(&["a"])), 9).await;
+    client
+        .call(&produce_request("t", 1, batch(&["a"])), 9)
+        .await;
     next.session_epoch = 2;
     let response = client.call(&next, 11).await;
     assert_eq!(response.responses[0].partitions.len(), 1);
@@ -276,7 +291,10 @@ async fn offsets_are_listed_at_both_ends_and_at_a_time() {
             let response = client.call(&list(timestamp), version).await;
             let partition = &response.topics[0].partitions[0];
             assert_eq!(partition.error_code, 0);
-            assert_eq!(partition.offset, offset, "time {timestamp} version {version}");
+            assert_eq!(
+                partition.offset, offset,
+                "time {timestamp} version {version}"
+            );
         }
         let response = client.call(&list(-3), version).await;
         let expected = if version >= 7 { 0 } else { 35 };
@@ -317,6 +335,10 @@ async fn a_fetch_of_many_topics_keeps_their_order() {
         request.topics.push(topic);
     }
     let response = client.call(&request, 12).await;
-    let got: Vec<&str> = response.responses.iter().map(|topic| &*topic.topic).collect();
+    let got: Vec<&str> = response
+        .responses
+        .iter()
+        .map(|topic| &*topic.topic)
+        .collect();
     assert_eq!(got, names);
 }

@@ -1,4 +1,5 @@
 //! Starting and stopping, and what is said when that is not possible.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod wire;
 
@@ -38,8 +39,14 @@ async fn a_folder_in_use_is_named_with_the_way_out() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(error.contains("is in use by another broker; stop that one"), "{error}");
-    assert!(error.contains(&broker.folder.path().display().to_string()), "{error}");
+    assert!(
+        error.contains("is in use by another broker; stop that one"),
+        "{error}"
+    );
+    assert!(
+        error.contains(&broker.folder.path().display().to_string()),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -67,8 +74,14 @@ async fn an_unknown_host_is_named() {
         .start()
         .await
         .unwrap_err();
-    assert!(matches!(error, BrokerError::UnknownHost { .. }), "{error:?}");
-    assert!(error.to_string().contains("host \"no-such-host.invalid\""), "{error}");
+    assert!(
+        matches!(error, BrokerError::UnknownHost { .. }),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains("host \"no-such-host.invalid\""),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -80,7 +93,10 @@ async fn all_mistakes_in_the_configuration_are_listed() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(error.contains("listeners: ") && error.contains("num.partitions: "), "{error}");
+    assert!(
+        error.contains("listeners: ") && error.contains("num.partitions: "),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -91,7 +107,10 @@ async fn the_address_the_client_reached_is_advertised_unless_one_is_set() {
     assert_eq!(&*node.host, "127.0.0.1");
     assert_eq!(node.port, i32::from(broker.broker.addr().port()));
     assert_eq!(metadata.controller_id, 0);
-    assert_eq!(metadata.cluster_id.as_deref(), Some(broker.broker.cluster_id()));
+    assert_eq!(
+        metadata.cluster_id.as_deref(),
+        Some(broker.broker.cluster_id())
+    );
 
     let broker = start_with(|b| b.advertised(Some("PLAINTEXT://example.org:19092"))).await;
     let metadata = broker.client().await.metadata(&[]).await;

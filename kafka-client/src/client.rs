@@ -224,17 +224,17 @@ impl Client {
             .map(BrokerInfo::addr)
             .collect();
         shuffle(&mut known);
+        let mut last = None;
         for addr in &known {
             match self.inner.pool.get(addr).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) => tracing::debug!("{error}"),
+                Err(error) => last = Some(error),
             }
         }
         if !known.is_empty() {
             tracing::info!("no known broker can be reached, going back to the bootstrap servers");
             self.inner.cluster.forget_brokers();
         }
-        let mut last = None;
         let mut bootstrap = self.inner.config.bootstrap_servers.clone();
         shuffle(&mut bootstrap);
         for addr in bootstrap.iter().filter(|addr| !known.contains(addr)) {

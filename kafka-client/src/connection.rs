@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use kafka_wire::{
     ApiVersionsRequest, ApiVersionsResponse, KafkaRequest, OutboundFrameLimits,
     RequestResponsePair, encode_request, response_header_version_for,
@@ -512,10 +512,10 @@ async fn write_requests(
                     return error;
                 }
             }
-            if unanswered.is_some() || small.len() >= READ_BUFFER {
-                if let Err(error) = writer.write_all_buf(&mut small).await {
-                    return error;
-                }
+            if (unanswered.is_some() || small.len() >= READ_BUFFER)
+                && let Err(error) = writer.write_all_buf(&mut small).await
+            {
+                return error;
             }
             if let Some(answer) = unanswered {
                 answer.send(Ok(Bytes::new())).ok();
@@ -595,17 +595,15 @@ async fn read_frame(
     let total = length.saturating_add(4);
     while buffer.len() < total {
         let missing = total - buffer.len();
-        if buffer.capacity() == buffer.len() {
+        if buffer.capacity() - buffer.len() < missing.min(READ_BUFFER) {
             // What arrived so far bounds what is reserved next.
             buffer.reserve(missing.min(FIRST_RESERVE.max(buffer.len())));
-        } else if buffer.capacity() < total {
-            buffer.reserve(missing.min(FIRST_RESERVE));
         }
         if reader.read_buf(buffer).await? == 0 {
             return Err(closed());
         }
     }
     let mut frame = buffer.split_to(total);
-    let _ = frame.split_to(4);
+    frame.advance(4);
     Ok(frame.freeze())
 }

@@ -27,7 +27,10 @@ pub(crate) async fn handle(
                 let value = config.value.as_ref().ok_or_else(|| {
                     ControllerError::new(
                         error_code::INVALID_REQUEST,
-                        format!("\"{}\" has no value; leave it out for the default", config.name),
+                        format!(
+                            "\"{}\" has no value; leave it out for the default",
+                            config.name
+                        ),
                     )
                 })?;
                 Ok(ConfigChange {

@@ -91,6 +91,10 @@ mod tests {
         let ranges = ranges();
         assert_eq!(ranges[0].api_key, 0);
         assert_eq!(ranges[0].min_version, 0);
-        assert!(ranges.windows(2).all(|pair| pair[0].api_key < pair[1].api_key));
+        assert!(
+            ranges
+                .windows(2)
+                .all(|pair| pair[0].api_key < pair[1].api_key)
+        );
     }
 }

@@ -23,16 +23,20 @@ pub(crate) async fn handle(
             continue;
         }
         names.push(topic.name.clone());
-        let rows = request.topics.iter().filter(|other| other.name == topic.name);
+        let rows = request
+            .topics
+            .iter()
+            .filter(|other| other.name == topic.name);
         let result = if rows.count() > 1 {
             Err(ControllerError::new(
                 error_code::INVALID_REQUEST,
                 format!("topic \"{}\" is in the request more than once", topic.name),
             ))
         } else {
-            let assignments: Option<Vec<Vec<i32>>> = topic.assignments.as_ref().map(|rows| {
-                rows.iter().map(|row| row.broker_ids.clone()).collect()
-            });
+            let assignments: Option<Vec<Vec<i32>>> = topic
+                .assignments
+                .as_ref()
+                .map(|rows| rows.iter().map(|row| row.broker_ids.clone()).collect());
             ctx.broker
                 .controller
                 .create_partitions(

@@ -85,7 +85,10 @@ fn new_topic(topic: &CreatableTopic) -> Result<NewTopic, ControllerError> {
         let Some(value) = &entry.value else {
             return Err(ControllerError::new(
                 error_code::INVALID_CONFIG,
-                format!("\"{}\" has no value; leave it out for the default", entry.name),
+                format!(
+                    "\"{}\" has no value; leave it out for the default",
+                    entry.name
+                ),
             ));
         };
         config.insert(entry.name.to_string(), value.to_string());

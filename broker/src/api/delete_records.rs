@@ -57,7 +57,11 @@ async fn delete(ctx: &RequestContext, topic: &str, index: i32, offset: i64) -> R
         return Err(error_code::POLICY_VIOLATION);
     }
     let high_watermark = partition.offsets().high_watermark;
-    let before = if offset == TO_THE_END { high_watermark } else { offset };
+    let before = if offset == TO_THE_END {
+        high_watermark
+    } else {
+        offset
+    };
     if !(0..=high_watermark).contains(&before) {
         return Err(error_code::OFFSET_OUT_OF_RANGE);
     }

@@ -20,7 +20,12 @@ pub(crate) async fn handle(
         .topic_names
         .into_iter()
         .map(|name| (Some(name), Uuid::ZERO))
-        .chain(request.topics.into_iter().map(|topic| (topic.name, topic.topic_id)))
+        .chain(
+            request
+                .topics
+                .into_iter()
+                .map(|topic| (topic.name, topic.topic_id)),
+        )
         .collect();
     wanted.dedup();
     let mut responses = Vec::with_capacity(wanted.len());

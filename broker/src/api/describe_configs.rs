@@ -72,31 +72,32 @@ fn describe(
         None | Some([]) => true,
         Some(keys) => keys.iter().any(|wanted| &**wanted == key),
     };
-    let entry = |key: &Definition, value: Option<(Source, String)>, chain: Vec<Setting>, read_only| {
-        let (source, value) = match value {
-            Some((source, value)) => (source, Some(StrBytes::from(value))),
-            None => (Source::Default, None),
-        };
-        let chain = if synonyms { chain } else { Vec::new() };
-        message!(DescribeConfigsResourceResult {
-            name: StrBytes::from(key.name),
-            value,
-            read_only,
-            config_source: source as i8,
-            synonyms: chain
-                .into_iter()
-                .map(|setting| {
-                    message!(DescribeConfigsSynonym {
-                        name: StrBytes::from(setting.name),
-                        value: Some(StrBytes::from(setting.value)),
-                        source: setting.source as i8,
+    let entry =
+        |key: &Definition, value: Option<(Source, String)>, chain: Vec<Setting>, read_only| {
+            let (source, value) = match value {
+                Some((source, value)) => (source, Some(StrBytes::from(value))),
+                None => (Source::Default, None),
+            };
+            let chain = if synonyms { chain } else { Vec::new() };
+            message!(DescribeConfigsResourceResult {
+                name: StrBytes::from(key.name),
+                value,
+                read_only,
+                config_source: source as i8,
+                synonyms: chain
+                    .into_iter()
+                    .map(|setting| {
+                        message!(DescribeConfigsSynonym {
+                            name: StrBytes::from(setting.name),
+                            value: Some(StrBytes::from(setting.value)),
+                            source: setting.source as i8,
+                        })
                     })
-                })
-                .collect(),
-            config_type: key.kind.wire_type(),
-            documentation: documentation.then(|| StrBytes::from(key.doc)),
-        })
-    };
+                    .collect(),
+                config_type: key.kind.wire_type(),
+                documentation: documentation.then(|| StrBytes::from(key.doc)),
+            })
+        };
     match resource.resource_type {
         resource_type::TOPIC => {
             let topic = image.topic(name).ok_or_else(|| {

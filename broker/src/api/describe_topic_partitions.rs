@@ -62,7 +62,11 @@ pub(crate) async fn handle(
             topics.push(missing(name));
             continue;
         };
-        let from = if &*name == first_topic { first_partition } else { 0 };
+        let from = if &*name == first_topic {
+            first_partition
+        } else {
+            0
+        };
         if left == 0 {
             next_cursor = Some(cursor(name, from));
             break;

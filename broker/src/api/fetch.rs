@@ -157,7 +157,9 @@ impl Reading<'_> {
             }
             let answers = self.read_all(&wanted, partitions).await;
             let bytes: usize = answers.iter().map(Answer::record_bytes).sum();
-            let failed = answers.iter().any(|answer| answer.data.error_code != error_code::NONE);
+            let failed = answers
+                .iter()
+                .any(|answer| answer.data.error_code != error_code::NONE);
             if bytes >= bytes_min || failed || wanted.is_empty() || Instant::now() >= deadline {
                 return answers;
             }
@@ -188,7 +190,8 @@ impl Reading<'_> {
                 .ok_or(error_code::UNKNOWN_TOPIC_OR_PARTITION)?
         };
         let partition = replicas.get_by_id(topic.id, wanted.partition);
-        let partition = partition.ok_or_else(|| self.ctx.broker.why_missing(topic, wanted.partition))?;
+        let partition =
+            partition.ok_or_else(|| self.ctx.broker.why_missing(topic, wanted.partition))?;
         check_leader_epoch(wanted.leader_epoch, partition.leader_epoch())?;
         Ok(partition)
     }
@@ -255,7 +258,10 @@ impl Reading<'_> {
         if wanted.fetch_offset >= end || (others_have_data && bytes_max == 0) {
             return data;
         }
-        let read = match partition.read(wanted.fetch_offset, bytes_max, isolation).await {
+        let read = match partition
+            .read(wanted.fetch_offset, bytes_max, isolation)
+            .await
+        {
             Ok(read) => read,
             Err(error) => {
                 tracing::debug!(topic = %partition.topic(), partition = wanted.partition, %error, "cannot read");
@@ -484,8 +490,16 @@ mod tests {
             });
             let topic = |partitions| {
                 message!(FetchableTopicResponse {
-                    topic: if by_id { StrBytes::default() } else { StrBytes::from("topic") },
-                    topic_id: if by_id { Uuid::from_bytes([3; 16]) } else { Uuid::ZERO },
+                    topic: if by_id {
+                        StrBytes::default()
+                    } else {
+                        StrBytes::from("topic")
+                    },
+                    topic_id: if by_id {
+                        Uuid::from_bytes([3; 16])
+                    } else {
+                        Uuid::ZERO
+                    },
                     partitions,
                 })
             };
@@ -504,10 +518,17 @@ mod tests {
             let whole = Response::encode(&header, &response).unwrap();
             let pieces = encode(&header, response).unwrap();
             assert!(pieces.pieces.len() > 5);
-            assert_eq!(pieces.pieces.concat(), whole.pieces.concat(), "version {version}");
+            assert_eq!(
+                pieces.pieces.concat(),
+                whole.pieces.concat(),
+                "version {version}"
+            );
             let empty = message!(FetchResponse {});
             let whole = Response::encode(&header, &empty).unwrap();
-            assert_eq!(encode(&header, empty).unwrap().pieces.concat(), whole.pieces.concat());
+            assert_eq!(
+                encode(&header, empty).unwrap().pieces.concat(),
+                whole.pieces.concat()
+            );
         }
     }
 }

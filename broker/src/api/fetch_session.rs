@@ -17,6 +17,8 @@ use crate::error_code;
 const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
 /// Partitions one session may remember; a client that reads more fetches without a session.
 const PARTITIONS_PER_SESSION_MAX: usize = 20_000;
+/// Partitions all sessions together may remember.
+const PARTITIONS_MAX: usize = 200_000;
 /// Request epoch that closes the session, or asks for none.
 const FINAL_EPOCH: i32 = -1;
 /// Request epoch that opens a session.
@@ -110,15 +112,15 @@ impl FetchSessions {
                 .topics
                 .iter()
                 .flat_map(|topic| {
-                    topic.partitions.iter().map(|partition| {
-                        Wanted::new(
-                            TopicKey {
-                                name: topic.topic.clone(),
-                                id: topic.topic_id,
-                            },
-                            partition,
-                        )
-                    })
+                    let key = TopicKey {
+                        // A copy, because a session must not keep the whole request alive.
+                        name: StrBytes::from(&*topic.topic),
+                        id: topic.topic_id,
+                    };
+                    topic
+                        .partitions
+                        .iter()
+                        .map(move |partition| Wanted::new(key.clone(), partition))
                 })
                 .collect::<Vec<_>>()
         };
@@ -146,18 +148,20 @@ impl FetchSessions {
                 session.epoch = next_epoch(epoch);
                 session.used = Instant::now();
                 session.update(wanted(), request);
-                if session.partitions.len() > PARTITIONS_PER_SESSION_MAX {
+                let partitions = session.partitions.len();
+                if partitions > PARTITIONS_PER_SESSION_MAX
+                    || (!request.topics.is_empty() && remembered(&sessions) > PARTITIONS_MAX)
+                {
                     sessions.remove(&id);
                     return Plan::Refused(error_code::FETCH_SESSION_ID_NOT_FOUND);
                 }
-                Plan::Incremental {
-                    id,
-                    wanted: session
-                        .partitions
-                        .iter()
-                        .map(|(wanted, _)| wanted.clone())
-                        .collect(),
-                }
+                let wanted = sessions
+                    .get(&id)
+                    .into_iter()
+                    .flat_map(|session| &session.partitions)
+                    .map(|(wanted, _)| wanted.clone())
+                    .collect();
+                Plan::Incremental { id, wanted }
             }
         }
     }
@@ -169,6 +173,9 @@ impl FetchSessions {
         }
         let now = Instant::now();
         let mut sessions = self.sessions.lock();
+        if remembered(&sessions) + partitions.len() > PARTITIONS_MAX {
+            return 0;
+        }
         if sessions.len() >= self.slots {
             let oldest = sessions
                 .iter()
@@ -198,11 +205,7 @@ impl FetchSessions {
 
     /// Which of the partitions of session `id` have something to tell, given what there is to
     /// tell and whether there are records or an error; remembers that it was told.
-    pub(crate) fn changed(
-        &self,
-        id: i32,
-        answers: &[(Wanted, Told, bool)],
-    ) -> Vec<bool> {
+    pub(crate) fn changed(&self, id: i32, answers: &[(Wanted, Told, bool)]) -> Vec<bool> {
         let mut sessions = self.sessions.lock();
         let Some(session) = sessions.get_mut(&id) else {
             return vec![true; answers.len()];
@@ -248,7 +251,9 @@ impl Session {
                 .map(|(place, (wanted, _))| ((wanted.topic.clone(), wanted.partition), place))
                 .collect();
             for wanted in named {
-                let place = places.get(&(wanted.topic.clone(), wanted.partition)).copied();
+                let place = places
+                    .get(&(wanted.topic.clone(), wanted.partition))
+                    .copied();
                 match place.and_then(|place| self.partitions.get_mut(place)) {
                     Some((known, _)) => *known = wanted,
                     None => self.partitions.push((wanted, NOTHING_TOLD)),
@@ -267,6 +272,14 @@ impl Session {
             });
         }
     }
+}
+
+/// Partitions of all sessions.
+fn remembered(sessions: &HashMap<i32, Session>) -> usize {
+    sessions
+        .values()
+        .map(|session| session.partitions.len())
+        .sum()
 }
 
 /// Epochs count from 1 and wrap past the largest number, leaving out 0 and the negative ones,
@@ -301,7 +314,10 @@ mod tests {
         let Plan::Open(wanted) = sessions.plan(&request(0, 0, partitions), false) else {
             panic!("a session is asked for");
         };
-        sessions.open(wanted.into_iter().map(|w| (w, NOTHING_TOLD)).collect(), false)
+        sessions.open(
+            wanted.into_iter().map(|w| (w, NOTHING_TOLD)).collect(),
+            false,
+        )
     }
 
     fn incremental(sessions: &FetchSessions, request: &FetchRequest) -> Vec<i32> {
@@ -333,18 +349,36 @@ mod tests {
             Plan::Refused(code) => code,
             other => panic!("{other:?}"),
         };
-        assert_eq!(code(&request(id, 2, &[]), false), error_code::INVALID_FETCH_SESSION_EPOCH);
-        assert_eq!(code(&request(id, 1, &[]), true), error_code::FETCH_SESSION_TOPIC_ID_ERROR);
-        assert_eq!(code(&request(0, 1, &[]), false), error_code::FETCH_SESSION_ID_NOT_FOUND);
-        assert!(matches!(sessions.plan(&request(id, -1, &[]), false), Plan::Full(_)));
-        assert_eq!(code(&request(id, 1, &[]), false), error_code::FETCH_SESSION_ID_NOT_FOUND);
+        assert_eq!(
+            code(&request(id, 2, &[]), false),
+            error_code::INVALID_FETCH_SESSION_EPOCH
+        );
+        assert_eq!(
+            code(&request(id, 1, &[]), true),
+            error_code::FETCH_SESSION_TOPIC_ID_ERROR
+        );
+        assert_eq!(
+            code(&request(0, 1, &[]), false),
+            error_code::FETCH_SESSION_ID_NOT_FOUND
+        );
+        assert!(matches!(
+            sessions.plan(&request(id, -1, &[]), false),
+            Plan::Full(_)
+        ));
+        assert_eq!(
+            code(&request(id, 1, &[]), false),
+            error_code::FETCH_SESSION_ID_NOT_FOUND
+        );
     }
 
     #[test]
     fn only_changes_are_told_and_partitions_that_gave_records_go_last() {
         let sessions = FetchSessions::new(10);
         let id = opened(&sessions, &[0, 1]);
-        let told = Told { high_watermark: 5, log_start: 0 };
+        let told = Told {
+            high_watermark: 5,
+            log_start: 0,
+        };
         let Plan::Incremental { wanted, .. } = sessions.plan(&request(id, 1, &[]), false) else {
             panic!();
         };

@@ -49,12 +49,19 @@ pub(crate) async fn handle(
 
 fn change(config: &AlterableConfig) -> Result<ConfigChange, ControllerError> {
     let value = || {
-        config.value.as_ref().map(StrBytes::to_string).ok_or_else(|| {
-            ControllerError::new(
-                error_code::INVALID_REQUEST,
-                format!("\"{}\" has no value; delete it for the default", config.name),
-            )
-        })
+        config
+            .value
+            .as_ref()
+            .map(StrBytes::to_string)
+            .ok_or_else(|| {
+                ControllerError::new(
+                    error_code::INVALID_REQUEST,
+                    format!(
+                        "\"{}\" has no value; delete it for the default",
+                        config.name
+                    ),
+                )
+            })
     };
     let operation = match config.config_operation {
         0 => ConfigOperation::Set(value()?),

@@ -95,7 +95,10 @@ async fn find(
         EARLIEST => Ok(at(offsets.log_start)),
         MAX_TIMESTAMP => {
             since(7)?;
-            let found = partition.max_timestamp().await.map_err(|error| error.code())?;
+            let found = partition
+                .max_timestamp()
+                .await
+                .map_err(|error| error.code())?;
             Ok(found.map_or(NOTHING, |(offset, timestamp, epoch)| Found {
                 offset,
                 timestamp,
@@ -116,13 +119,14 @@ async fn find(
             } else {
                 offsets.high_watermark
             };
-            Ok(found
-                .filter(|(offset, ..)| *offset < limit)
-                .map_or(NOTHING, |(offset, timestamp, epoch)| Found {
+            Ok(found.filter(|(offset, ..)| *offset < limit).map_or(
+                NOTHING,
+                |(offset, timestamp, epoch)| Found {
                     offset,
                     timestamp,
                     epoch,
-                }))
+                },
+            ))
         }
         _ => Err(error_code::UNSUPPORTED_VERSION),
     }

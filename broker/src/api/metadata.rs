@@ -139,15 +139,23 @@ async fn create_missing(ctx: &RequestContext, wanted: &[MetadataRequestTopic]) {
     }
     let topics: Vec<NewTopic> = missing
         .iter()
-        .filter(|name| !name.starts_with("__transaction_state") && !name.starts_with("__cluster_metadata"))
+        .filter(|name| {
+            !name.starts_with("__transaction_state") && !name.starts_with("__cluster_metadata")
+        })
         .map(|name| NewTopic::named(name))
         .collect();
     let results = controller.create_topics(&topics, false).await;
     for (topic, result) in topics.iter().zip(results) {
         match result {
-            Ok(_) => tracing::info!(topic = topic.name, client = ctx.client_id, "created a topic that was asked for"),
+            Ok(_) => tracing::info!(
+                topic = topic.name,
+                client = ctx.client_id,
+                "created a topic that was asked for"
+            ),
             Err(error) if error.code == error_code::TOPIC_ALREADY_EXISTS => {}
-            Err(error) => tracing::warn!(topic = topic.name, %error, "cannot create a topic that was asked for"),
+            Err(error) => {
+                tracing::warn!(topic = topic.name, %error, "cannot create a topic that was asked for")
+            }
         }
     }
 }

@@ -49,13 +49,8 @@ macro_rules! apis {
     };
 }
 
-pub(crate) mod api_versions;
-pub(crate) mod fetch;
-pub(crate) mod fetch_session;
-pub(crate) mod produce;
-mod message;
-mod response;
 mod alter_configs;
+pub(crate) mod api_versions;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
@@ -64,11 +59,16 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
 mod describe_topic_partitions;
+pub(crate) mod fetch;
+pub(crate) mod fetch_session;
 mod incremental_alter_configs;
 mod list_config_resources;
 mod list_offsets;
+mod message;
 mod metadata;
 mod offset_for_leader_epoch;
+pub(crate) mod produce;
+mod response;
 
 mod delete_groups;
 mod describe_groups;
@@ -127,7 +127,11 @@ pub(crate) fn catalog() -> impl Iterator<Item = (i16, i16, i16)> {
     [
         (PRODUCE, produce::VERSIONS.0, produce::VERSIONS.1),
         (FETCH, fetch::VERSIONS.0, fetch::VERSIONS.1),
-        (API_VERSIONS, api_versions::VERSIONS.0, api_versions::VERSIONS.1),
+        (
+            API_VERSIONS,
+            api_versions::VERSIONS.0,
+            api_versions::VERSIONS.1,
+        ),
     ]
     .into_iter()
     .chain(PLAIN.iter().copied())
@@ -179,9 +183,12 @@ pub(crate) async fn dispatch(
     frame: Bytes,
 ) -> Result<Option<Response>, RequestError> {
     let header = Preamble::parse(&frame).ok_or(RequestError::Truncated { bytes: frame.len() })?;
-    let supported = catalog()
-        .find(|(key, _, _)| *key == header.api_key)
-        .ok_or(RequestError::UnknownApi { key: header.api_key })?;
+    let supported =
+        catalog()
+            .find(|(key, _, _)| *key == header.api_key)
+            .ok_or(RequestError::UnknownApi {
+                key: header.api_key,
+            })?;
     let in_range = (supported.1..=supported.2).contains(&header.api_version);
     if header.api_key == API_VERSIONS {
         // The one request a client sends before it knows our versions, so it gets an answer
@@ -235,7 +242,9 @@ pub(crate) async fn dispatch(
         }
         _ => match dispatch_plain(ctx, &header, frame, limits).await {
             Some(result) => result.map(Some),
-            None => Err(RequestError::UnknownApi { key: header.api_key }),
+            None => Err(RequestError::UnknownApi {
+                key: header.api_key,
+            }),
         },
     }
 }

@@ -70,7 +70,10 @@ pub(crate) async fn handle(
 
     if acks == 0 {
         for (name, _, partitions) in &topics {
-            if let Some(failed) = partitions.iter().find(|partition| partition.error_code != 0) {
+            if let Some(failed) = partitions
+                .iter()
+                .find(|partition| partition.error_code != 0)
+            {
                 return Err(RequestError::UnacknowledgedProduceFailed {
                     reason: format!(
                         "partition {} of topic \"{name}\": {}",
@@ -103,7 +106,10 @@ fn refusal(request: &ProduceRequest) -> Option<(i16, String)> {
     if !matches!(request.acks, -1..=1) {
         return Some((
             error_code::INVALID_REQUIRED_ACKS,
-            format!("acks {} is not possible; use 0, 1 or -1 (all)", request.acks),
+            format!(
+                "acks {} is not possible; use 0, 1 or -1 (all)",
+                request.acks
+            ),
         ));
     }
     if request.transactional_id.is_some() {

@@ -135,7 +135,10 @@ mod tests {
     use super::*;
 
     fn file(pairs: &[(&str, &str)]) -> Settings {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     fn value(layers: Layers<'_>, key: &str) -> (Source, String) {
@@ -146,20 +149,45 @@ mod tests {
     fn the_most_specific_setting_counts_in_the_topics_unit() {
         let topic = file(&[("retention.ms", "5")]);
         let set = file(&[("log.retention.hours", "2"), ("log.retention.minutes", "1")]);
-        let mut layers = Layers { topic: None, broker: None, all_brokers: None, file: &set };
-        assert_eq!(value(layers, "retention.ms"), (Source::File, "60000".to_owned()));
-        assert_eq!(value(layers, "segment.ms"), (Source::Default, "604800000".to_owned()));
+        let mut layers = Layers {
+            topic: None,
+            broker: None,
+            all_brokers: None,
+            file: &set,
+        };
+        assert_eq!(
+            value(layers, "retention.ms"),
+            (Source::File, "60000".to_owned())
+        );
+        assert_eq!(
+            value(layers, "segment.ms"),
+            (Source::Default, "604800000".to_owned())
+        );
         let dynamic = file(&[("log.retention.ms", "7")]);
         layers.all_brokers = Some(&dynamic);
-        assert_eq!(value(layers, "retention.ms"), (Source::AllBrokers, "7".to_owned()));
+        assert_eq!(
+            value(layers, "retention.ms"),
+            (Source::AllBrokers, "7".to_owned())
+        );
         layers.topic = Some(&topic);
-        assert_eq!(value(layers, "retention.ms"), (Source::Topic, "5".to_owned()));
+        assert_eq!(
+            value(layers, "retention.ms"),
+            (Source::Topic, "5".to_owned())
+        );
     }
 
     #[test]
     fn no_limit_stays_no_limit_in_every_unit() {
         let set = file(&[("log.retention.hours", "-1")]);
-        let layers = Layers { topic: None, broker: None, all_brokers: None, file: &set };
-        assert_eq!(value(layers, "retention.ms"), (Source::File, "-1".to_owned()));
+        let layers = Layers {
+            topic: None,
+            broker: None,
+            all_brokers: None,
+            file: &set,
+        };
+        assert_eq!(
+            value(layers, "retention.ms"),
+            (Source::File, "-1".to_owned())
+        );
     }
 }

@@ -28,7 +28,11 @@ impl Listener {
         let port = port.parse().map_err(|_| {
             format!("\"{port}\" in \"{entry}\" is not a port; use a number from 0 to 65535")
         })?;
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
+        if name.is_empty()
+            || !name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+        {
             return Err(format!(
                 "\"{name}\" in \"{entry}\" is not a listener name; use letters and digits, such as PLAINTEXT"
             ));
@@ -51,7 +55,11 @@ impl Listener {
 
     /// The host to bind to.
     pub(crate) fn bind_host(&self) -> &str {
-        if self.host.is_empty() { "0.0.0.0" } else { &self.host }
+        if self.host.is_empty() {
+            "0.0.0.0"
+        } else {
+            &self.host
+        }
     }
 
     /// Whether the host stands for every address, so that nobody can connect to it by that name.
@@ -89,9 +97,25 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_to_write() {
-        assert!(Listener::parse("localhost").unwrap_err().contains("has no port"));
-        assert!(Listener::parse("localhost:70000").unwrap_err().contains("0 to 65535"));
-        assert!(Listener::parse("PLAINTEXT://::1:9092").unwrap_err().contains("brackets"));
-        assert!(Listener::parse("http://a/b:1").unwrap_err().contains("not a host"));
+        assert!(
+            Listener::parse("localhost")
+                .unwrap_err()
+                .contains("has no port")
+        );
+        assert!(
+            Listener::parse("localhost:70000")
+                .unwrap_err()
+                .contains("0 to 65535")
+        );
+        assert!(
+            Listener::parse("PLAINTEXT://::1:9092")
+                .unwrap_err()
+                .contains("brackets")
+        );
+        assert!(
+            Listener::parse("http://a/b:1")
+                .unwrap_err()
+                .contains("not a host")
+        );
     }
 }

@@ -16,8 +16,8 @@ use std::time::Duration;
 use self::broker_keys::{BROKER_KEYS, broker_key};
 use self::definition::elements;
 use self::layers::{Layers, Settings};
-use self::topic::TOPIC_KEYS;
 pub use self::listener::Listener;
+use self::topic::TOPIC_KEYS;
 use crate::coordinator::GroupSettings;
 use crate::log::{LogConfig, LogOptions};
 
@@ -93,13 +93,18 @@ impl BrokerConfig {
                     if let Err(expected) = definition.kind.check(value) {
                         problems.add(key, format!("\"{value}\" {expected}"));
                     } else if !definition.in_effect {
-                        warnings.add(key, "is accepted but has no effect on this broker".to_owned());
+                        warnings.add(
+                            key,
+                            "is accepted but has no effect on this broker".to_owned(),
+                        );
                     }
                     settings.insert(key.clone(), value.trim().to_owned());
                 }
             }
         }
-        let values = Values { settings: &settings };
+        let values = Values {
+            settings: &settings,
+        };
 
         let node_id = values.int("node.id");
         if let (Some(node), Some(broker)) = (settings.get("node.id"), settings.get("broker.id"))
@@ -115,9 +120,11 @@ impl BrokerConfig {
         }
         let listeners = values.listeners(&mut problems);
         let advertised = values.advertised(&mut problems);
-        let log_dirs: Vec<PathBuf> = elements(&values.text("log.dirs").unwrap_or_else(|| {
-            values.text("log.dir").unwrap_or_default()
-        }))
+        let log_dirs: Vec<PathBuf> = elements(
+            &values
+                .text("log.dirs")
+                .unwrap_or_else(|| values.text("log.dir").unwrap_or_default()),
+        )
         .map(PathBuf::from)
         .collect();
         if log_dirs.is_empty() {
@@ -129,7 +136,10 @@ impl BrokerConfig {
                 "must not be larger than group.max.session.timeout.ms".to_owned(),
             );
         }
-        for key in ["default.replication.factor", "offsets.topic.replication.factor"] {
+        for key in [
+            "default.replication.factor",
+            "offsets.topic.replication.factor",
+        ] {
             // Kafka's sample files say 3 or more here, for clusters; one node can keep one copy.
             if values.int(key) > 1 {
                 warnings.add(key, "is taken as 1 while there is one broker".to_owned());
@@ -202,7 +212,11 @@ impl BrokerConfig {
             Some(advertised) => AdvertisedAddress {
                 host: advertised.host.clone(),
                 // Port 0 stands for the one that was picked.
-                port: if advertised.port == 0 { local.port() } else { advertised.port },
+                port: if advertised.port == 0 {
+                    local.port()
+                } else {
+                    advertised.port
+                },
             },
             None => AdvertisedAddress {
                 host: local.ip().to_canonical().to_string(),
@@ -288,7 +302,9 @@ impl Values<'_> {
             all_brokers: None,
             file: self.settings,
         };
-        layers.broker_value(definition?).map(|setting| setting.value)
+        layers
+            .broker_value(definition?)
+            .map(|setting| setting.value)
     }
 
     fn long(&self, key: &str) -> i64 {
@@ -323,12 +339,16 @@ impl Values<'_> {
         listeners.retain(|listener| {
             !elements(&controller).any(|name| name.eq_ignore_ascii_case(&listener.name))
         });
-        let protocols = self.text("listener.security.protocol.map").unwrap_or_default();
+        let protocols = self
+            .text("listener.security.protocol.map")
+            .unwrap_or_default();
         for listener in &listeners {
             let protocol = elements(&protocols)
                 .filter_map(|entry| entry.split_once(':'))
                 .find(|(name, _)| name.eq_ignore_ascii_case(&listener.name))
-                .map_or(listener.name.clone(), |(_, protocol)| protocol.to_ascii_uppercase());
+                .map_or(listener.name.clone(), |(_, protocol)| {
+                    protocol.to_ascii_uppercase()
+                });
             if matches!(protocol.as_str(), "SSL" | "SASL_SSL" | "SASL_PLAINTEXT") {
                 problems.add(
                     KEY,
@@ -412,7 +432,9 @@ fn edits(a: &[u8], b: &[u8]) -> usize {
         let mut next = Vec::with_capacity(row.len());
         next.push(left);
         for (above, to) in row.iter().skip(1).zip(b) {
-            let cost = (diagonal + usize::from(from != to)).min(above + 1).min(left + 1);
+            let cost = (diagonal + usize::from(from != to))
+                .min(above + 1)
+                .min(left + 1);
             diagonal = *above;
             left = cost;
             next.push(cost);
@@ -427,14 +449,20 @@ mod tests {
     use super::*;
 
     fn properties(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
     fn nothing_set_gives_a_local_broker() {
         let config = BrokerConfig::from_properties(&properties(&[])).unwrap();
         assert_eq!(config.node_id, 0);
-        assert_eq!(config.listeners[0].to_string(), "PLAINTEXT://127.0.0.1:9092");
+        assert_eq!(
+            config.listeners[0].to_string(),
+            "PLAINTEXT://127.0.0.1:9092"
+        );
         assert!(config.advertised.is_empty());
         assert!(config.warnings.is_empty());
         assert_eq!(config.groups, GroupSettings::default());
@@ -452,7 +480,10 @@ mod tests {
             ("node.id", "-3"),
         ]))
         .unwrap_err();
-        let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        let keys: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.key.as_str())
+            .collect();
         for key in [
             "listeners",
             "num.partitions",
@@ -488,7 +519,10 @@ mod tests {
             ("inter.broker.listener.name", "PLAINTEXT"),
             ("advertised.listeners", "PLAINTEXT://localhost:9092"),
             ("controller.listener.names", "CONTROLLER"),
-            ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"),
+            (
+                "listener.security.protocol.map",
+                "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            ),
             ("num.network.threads", "3"),
             ("log.dirs", "/tmp/kraft-combined-logs"),
             ("offsets.topic.replication.factor", "1"),
@@ -511,7 +545,10 @@ mod tests {
     fn distances_are_counted() {
         assert_eq!(edits(b"kitten", b"sitting"), 3);
         assert_eq!(edits(b"", b"abc"), 3);
-        assert_eq!(nearest("cleanup.polcy", ["cleanup.policy"].into_iter()), Some("cleanup.policy"));
+        assert_eq!(
+            nearest("cleanup.polcy", ["cleanup.policy"].into_iter()),
+            Some("cleanup.policy")
+        );
         assert_eq!(nearest("x", ["cleanup.policy"].into_iter()), None);
     }
 }

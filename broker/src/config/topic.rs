@@ -186,7 +186,11 @@ mod tests {
 
     #[test]
     fn keys_are_sorted_and_fall_back_to_keys_that_exist() {
-        assert!(TOPIC_KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        assert!(
+            TOPIC_KEYS
+                .windows(2)
+                .all(|pair| pair[0].name < pair[1].name)
+        );
         for key in TOPIC_KEYS {
             assert_eq!(topic_key(key.name).unwrap().name, key.name);
             for name in key.falls_back_to {
@@ -196,5 +200,18 @@ mod tests {
                 assert_eq!(key.kind.check(default), Ok(()), "{}", key.name);
             }
         }
+    }
+
+    #[test]
+    fn every_key_is_one_the_log_obeys_and_the_other_way_round() {
+        let ours: Vec<_> = TOPIC_KEYS
+            .iter()
+            .map(|key| (key.name, key.default.unwrap_or_default()))
+            .collect();
+        let obeyed: Vec<_> = crate::log::TOPIC_CONFIGS
+            .iter()
+            .map(|key| (key.name, key.default))
+            .collect();
+        assert_eq!(ours, obeyed);
     }
 }

@@ -14,7 +14,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub(crate) enum FolderError {
     /// The disk refused.
-    #[error("cannot {action} \"{path}\": {source}; check that it is a folder this user may write to")]
+    #[error(
+        "cannot {action} \"{path}\": {source}; check that it is a folder this user may write to"
+    )]
     Io {
         action: &'static str,
         path: PathBuf,
@@ -100,8 +102,9 @@ impl DataFolders {
                     return Err(FolderError::Foreign {
                         path: path.clone(),
                         key: "cluster.id",
-                        way_out: "remove cluster.id from the configuration if that cluster is meant"
-                            .to_owned(),
+                        way_out:
+                            "remove cluster.id from the configuration if that cluster is meant"
+                                .to_owned(),
                         found: meta.cluster_id,
                         expected: cluster_id,
                     });
@@ -225,7 +228,10 @@ mod tests {
         drop(first);
         assert_eq!(DataFolders::open(&paths, 3, None).unwrap().cluster_id, id);
         let text = std::fs::read_to_string(paths[0].join(META)).unwrap();
-        assert!(text.contains("node.id=3\n") && text.contains("version=1\n"), "{text}");
+        assert!(
+            text.contains("node.id=3\n") && text.contains("version=1\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -235,7 +241,10 @@ mod tests {
         let _first = DataFolders::open(&paths, 0, None).unwrap();
         let error = DataFolders::open(&paths, 0, None).unwrap_err().to_string();
         assert!(error.contains("is in use by another broker"), "{error}");
-        assert!(error.contains(&folder.path().display().to_string()), "{error}");
+        assert!(
+            error.contains(&folder.path().display().to_string()),
+            "{error}"
+        );
     }
 
     #[test]
@@ -244,8 +253,13 @@ mod tests {
         let paths = [folder.path().to_owned()];
         drop(DataFolders::open(&paths, 0, None).unwrap());
         let error = DataFolders::open(&paths, 1, None).unwrap_err().to_string();
-        assert!(error.contains("set node.id to 0 if that broker is meant"), "{error}");
-        let error = DataFolders::open(&paths, 0, Some("other")).unwrap_err().to_string();
+        assert!(
+            error.contains("set node.id to 0 if that broker is meant"),
+            "{error}"
+        );
+        let error = DataFolders::open(&paths, 0, Some("other"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("cluster.id"), "{error}");
     }
 

@@ -197,7 +197,10 @@ impl MetadataImage {
             records.extend(config_records(&resource, &topic.config));
         }
         for (name, settings) in &self.brokers {
-            records.extend(config_records(&ConfigResource::Broker(name.clone()), settings));
+            records.extend(config_records(
+                &ConfigResource::Broker(name.clone()),
+                settings,
+            ));
         }
         for id in &self.removed {
             // A removed topic is one that was there once.
@@ -247,7 +250,10 @@ mod tests {
 
     fn topic(name: &str, id: u8) -> [MetadataRecord; 2] {
         [
-            MetadataRecord::Topic { name: name.to_owned(), id: [id; 16] },
+            MetadataRecord::Topic {
+                name: name.to_owned(),
+                id: [id; 16],
+            },
             MetadataRecord::Partition {
                 topic: [id; 16],
                 index: 0,

@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use platform::fs;
+use serde::de::IgnoredAny;
 use thiserror::Error;
 
 use super::image::MetadataImage;
@@ -67,7 +68,11 @@ impl Journal {
     pub(crate) fn open(folder: &Path) -> Result<(Self, MetadataImage, bool), JournalError> {
         let fail = |action: &'static str, path: &Path| {
             let path = path.to_owned();
-            move |source| JournalError::Io { action, path, source }
+            move |source| JournalError::Io {
+                action,
+                path,
+                source,
+            }
         };
         fs::create_dir_all(folder).map_err(fail("create", folder))?;
         let entries = fs::read_dir(folder).map_err(fail("read", folder))?;
@@ -182,7 +187,8 @@ impl Journal {
             .truncate(true)
             .open(&journal_path)
             .map_err(|source| self.fail("create", source))?;
-        file.sync_all().map_err(|source| self.fail("flush", source))?;
+        file.sync_all()
+            .map_err(|source| self.fail("flush", source))?;
         let snapshot_path = self.folder.join(file_name(self.index, "snapshot"));
         fs::write_atomic(&snapshot_path, &bytes).map_err(|source| self.fail("write", source))?;
         let old = std::mem::replace(&mut self.path, journal_path);
@@ -264,10 +270,13 @@ fn parse(path: &Path, bytes: &[u8], tail: Tail) -> Result<Entries, JournalError>
             break;
         }
         let Some((payload, crc)) = split_entry(rest) else {
-            if tail == Tail::MayBeCut {
-                break;
+            if tail == Tail::MustBeWhole {
+                return Err(damaged(position, "the end is missing".to_owned()));
             }
-            return Err(damaged(position, "the end is missing".to_owned()));
+            if is_whole_but_for_its_length(rest) {
+                return Err(damaged(position, "the length is wrong".to_owned()));
+            }
+            break;
         };
         if crc32c::crc32c(payload) != crc {
             // A write that was cut short ends in nothing or zeros, not in the end of a list.
@@ -291,6 +300,21 @@ fn parse(path: &Path, bytes: &[u8], tail: Tail) -> Result<Entries, JournalError>
         return Err(damaged(0, "it is empty".to_owned()));
     }
     Ok(entries)
+}
+
+/// Whether `bytes` start with an entry that is all there and only claims another length: damage,
+/// and not the work of a crash.
+fn is_whole_but_for_its_length(bytes: &[u8]) -> bool {
+    let Some(([_, _, _, _, crc @ ..], payload)) = bytes.split_first_chunk::<ENTRY_HEADER_BYTES>()
+    else {
+        return false;
+    };
+    let mut values = serde_json::Deserializer::from_slice(payload).into_iter::<IgnoredAny>();
+    if !matches!(values.next(), Some(Ok(_))) {
+        return false;
+    }
+    let payload = payload.get(..values.byte_offset()).unwrap_or_default();
+    crc32c::crc32c(payload) == u32::from_be_bytes(*crc)
 }
 
 /// Payload and checksum of the entry at the start of `bytes`, if all of it is there.
@@ -358,12 +382,15 @@ mod tests {
         let path = journal.path.clone();
         drop(journal);
         let whole = fs::read(&path).unwrap();
-        for at in 4..first {
+        for at in 0..first {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
             std::fs::write(&path, &bytes).unwrap();
             let error = Journal::open(folder.path()).map(|_| ()).unwrap_err();
-            assert!(error.to_string().contains("is damaged"), "byte {at}: {error}");
+            assert!(
+                error.to_string().contains("is damaged"),
+                "byte {at}: {error}"
+            );
         }
     }
 

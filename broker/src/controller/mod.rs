@@ -11,8 +11,8 @@ pub(crate) mod image;
 mod journal;
 pub(crate) mod record;
 mod topic_config;
-mod topics;
 pub(crate) mod topic_name;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,8 +25,8 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub(crate) use self::image::{MetadataImage, TopicImage};
-pub(crate) use self::journal::JournalError;
 use self::journal::Journal;
+pub(crate) use self::journal::JournalError;
 use self::record::{MetadataRecord, TopicId};
 pub(crate) use self::topic_config::{ConfigChange, ConfigOperation};
 pub(crate) use self::topics::NewTopic;
@@ -100,10 +100,9 @@ impl Controller {
         replicas: Arc<Replicas>,
     ) -> Result<Self, ControllerError> {
         let folder = data_folder.join(JOURNAL_FOLDER);
-        let (journal, image, existed) =
-            platform::blocking::run(move || Journal::open(&folder))
-                .await
-                .map_err(|error| ControllerError::storage(&error))?;
+        let (journal, image, existed) = platform::blocking::run(move || Journal::open(&folder))
+            .await
+            .map_err(|error| ControllerError::storage(&error))?;
         let controller = Self {
             config,
             cluster_id,
@@ -161,7 +160,8 @@ impl Controller {
         }
         let first = self.image().next_producer_id();
         let next = first + PRODUCER_ID_BLOCK;
-        self.commit(vec![MetadataRecord::ProducerIds { next }]).await?;
+        self.commit(vec![MetadataRecord::ProducerIds { next }])
+            .await?;
         *self.producer_ids.lock() = first + 1..next;
         Ok(first)
     }
@@ -203,7 +203,10 @@ impl Controller {
         }
         for ((name, id), indexes) in on_disk {
             let image = self.image();
-            if image.topic_by_id(&id).is_some_and(|topic| &*topic.name == name) {
+            if image
+                .topic_by_id(&id)
+                .is_some_and(|topic| *topic.name == *name)
+            {
                 continue;
             }
             if image.is_removed(&id) {
@@ -226,7 +229,8 @@ impl Controller {
                 // Ids of the lost journal may be remembered in these logs. The clock is ahead of
                 // every block that was handed out one by one.
                 let next = platform::clock::unix_millis();
-                self.commit(vec![MetadataRecord::ProducerIds { next }]).await?;
+                self.commit(vec![MetadataRecord::ProducerIds { next }])
+                    .await?;
             }
         }
         let image = self.image();
@@ -243,7 +247,10 @@ impl Controller {
 
     /// Takes a topic into the metadata whose records are there already.
     async fn adopt(&self, name: &str, id: TopicId, indexes: &[i32]) -> Result<(), ControllerError> {
-        let count = indexes.iter().max().map_or(0, |last| last.saturating_add(1));
+        let count = indexes
+            .iter()
+            .max()
+            .map_or(0, |last| last.saturating_add(1));
         let mut records = vec![MetadataRecord::Topic {
             name: name.to_owned(),
             id,

@@ -35,13 +35,21 @@ pub(super) fn check_topic_settings(settings: &Settings) -> Result<(), Controller
         let definition = known_topic_key(key)?;
         check_value(definition, value)?;
     }
-    let number = |key: &str| settings.get(key).and_then(|value| value.parse::<i64>().ok());
-    if let (Some(min), Some(max)) = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"))
-        && min > max
+    let number = |key: &str| {
+        settings
+            .get(key)
+            .and_then(|value| value.parse::<i64>().ok())
+    };
+    if let (Some(min), Some(max)) = (
+        number("min.compaction.lag.ms"),
+        number("max.compaction.lag.ms"),
+    ) && min > max
     {
         return Err(ControllerError::new(
             error_code::INVALID_CONFIG,
-            format!("min.compaction.lag.ms {min} must not be larger than max.compaction.lag.ms {max}"),
+            format!(
+                "min.compaction.lag.ms {min} must not be larger than max.compaction.lag.ms {max}"
+            ),
         ));
     }
     Ok(())
@@ -78,7 +86,9 @@ fn changeable_broker_key(key: &str) -> Result<&'static Definition, ControllerErr
         Some(definition) if inherited => Ok(definition),
         Some(_) => Err(ControllerError::new(
             error_code::INVALID_CONFIG,
-            format!("\"{key}\" cannot be changed while the broker runs; set it in its file and restart"),
+            format!(
+                "\"{key}\" cannot be changed while the broker runs; set it in its file and restart"
+            ),
         )),
         None => Err(ControllerError::new(
             error_code::INVALID_CONFIG,
@@ -113,15 +123,25 @@ impl Controller {
                 if !name.is_empty() && *name != self.config.node_id.to_string() {
                     return Err(ControllerError::new(
                         error_code::INVALID_REQUEST,
-                        format!("there is no broker \"{name}\"; the only one is {}", self.config.node_id),
+                        format!(
+                            "there is no broker \"{name}\"; the only one is {}",
+                            self.config.node_id
+                        ),
                     ));
                 }
                 image.broker_config(name).cloned().unwrap_or_default()
             }
         };
-        let mut after = if replace { Settings::new() } else { before.clone() };
+        let mut after = if replace {
+            Settings::new()
+        } else {
+            before.clone()
+        };
         for (position, change) in changes.iter().enumerate() {
-            let repeated = changes.iter().take(position).any(|other| other.key == change.key);
+            let repeated = changes
+                .iter()
+                .take(position)
+                .any(|other| other.key == change.key);
             if repeated {
                 return Err(ControllerError::new(
                     error_code::INVALID_REQUEST,
@@ -188,7 +208,11 @@ fn apply(
                 format!("\"{key}\" is not a list; set it instead"),
             ));
         }
-        let current = settings.get(key).cloned().or_else(effective).unwrap_or_default();
+        let current = settings
+            .get(key)
+            .cloned()
+            .or_else(effective)
+            .unwrap_or_default();
         let mut list: Vec<String> = elements(&current).map(str::to_owned).collect();
         change(&mut list);
         Ok(list.join(","))
@@ -214,7 +238,11 @@ fn apply(
     Ok(())
 }
 
-fn difference(resource: &ConfigResource, before: &Settings, after: &Settings) -> Vec<MetadataRecord> {
+fn difference(
+    resource: &ConfigResource,
+    before: &Settings,
+    after: &Settings,
+) -> Vec<MetadataRecord> {
     let record = |key: &String, value: Option<&String>| MetadataRecord::Config {
         resource: resource.clone(),
         key: key.clone(),
@@ -237,7 +265,12 @@ mod tests {
 
     fn applied(start: &str, operation: ConfigOperation) -> Result<String, ControllerError> {
         let mut settings = Settings::from([("cleanup.policy".to_owned(), start.to_owned())]);
-        apply(&mut settings, topic_key("cleanup.policy").unwrap(), &operation, || None)?;
+        apply(
+            &mut settings,
+            topic_key("cleanup.policy").unwrap(),
+            &operation,
+            || None,
+        )?;
         Ok(settings.get("cleanup.policy").cloned().unwrap_or_default())
     }
 
@@ -245,17 +278,28 @@ mod tests {
     fn lists_are_appended_to_and_subtracted_from() {
         let append = |value: &str| ConfigOperation::Append(value.to_owned());
         let subtract = |value: &str| ConfigOperation::Subtract(value.to_owned());
-        assert_eq!(applied("delete", append("compact")).unwrap(), "delete,compact");
+        assert_eq!(
+            applied("delete", append("compact")).unwrap(),
+            "delete,compact"
+        );
         assert_eq!(applied("delete", append("delete")).unwrap(), "delete");
-        assert_eq!(applied("delete,compact", subtract("delete")).unwrap(), "compact");
+        assert_eq!(
+            applied("delete,compact", subtract("delete")).unwrap(),
+            "compact"
+        );
     }
 
     #[test]
     fn only_lists_can_be_appended_to() {
         let mut settings = Settings::new();
         let operation = ConfigOperation::Append("1".to_owned());
-        let error = apply(&mut settings, topic_key("retention.ms").unwrap(), &operation, || None)
-            .unwrap_err();
+        let error = apply(
+            &mut settings,
+            topic_key("retention.ms").unwrap(),
+            &operation,
+            || None,
+        )
+        .unwrap_err();
         assert_eq!(error.code, error_code::INVALID_CONFIG);
     }
 
@@ -266,7 +310,10 @@ mod tests {
         };
         assert!(set("cleanup.policy", "compact").is_ok());
         let error = set("cleanup.polcy", "compact").unwrap_err();
-        assert!(error.message.contains("did you mean \"cleanup.policy\"?"), "{error}");
+        assert!(
+            error.message.contains("did you mean \"cleanup.policy\"?"),
+            "{error}"
+        );
         let error = set("retention.ms", "-5").unwrap_err();
         assert_eq!(error.code, error_code::INVALID_CONFIG);
         assert!(set("remote.storage.enable", "true").is_err());

@@ -12,7 +12,9 @@ pub(crate) fn check(name: &str) -> Result<(), String> {
         return Err("a topic name must not be empty".to_owned());
     }
     if name == "." || name == ".." {
-        return Err(format!("topic name \"{name}\" is not allowed; choose another name"));
+        return Err(format!(
+            "topic name \"{name}\" is not allowed; choose another name"
+        ));
     }
     if name.len() > LENGTH_MAX {
         return Err(format!(

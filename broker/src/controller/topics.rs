@@ -103,7 +103,11 @@ impl Controller {
     ///
     /// # Errors
     /// When it does not exist or the deletion cannot be made durable.
-    pub(crate) async fn delete_topic(&self, name: &str, id: TopicId) -> Result<(), ControllerError> {
+    pub(crate) async fn delete_topic(
+        &self,
+        name: &str,
+        id: TopicId,
+    ) -> Result<(), ControllerError> {
         let _turn = self.turn.lock().await;
         if self.image().topic(name).is_none_or(|topic| topic.id != id) {
             return Err(ControllerError::unknown_topic(name));
@@ -131,7 +135,9 @@ impl Controller {
         if is_internal(name) {
             return Err(ControllerError::new(
                 error_code::INVALID_REQUEST,
-                format!("the partitions of \"{name}\" are fixed, because their number decides where a group is kept"),
+                format!(
+                    "the partitions of \"{name}\" are fixed, because their number decides where a group is kept"
+                ),
             ));
         }
         if count <= current || count - current > PARTITIONS_PER_REQUEST_MAX {
@@ -226,7 +232,8 @@ impl Controller {
     }
 
     async fn remove(&self, name: &str, id: TopicId) -> Result<(), ControllerError> {
-        self.commit(vec![MetadataRecord::RemoveTopic { id }]).await?;
+        self.commit(vec![MetadataRecord::RemoveTopic { id }])
+            .await?;
         if let Err(error) = self.delete_partitions(name, id).await {
             // The topic is gone for clients; its files are tried again at the next start.
             tracing::error!(topic = name, %error, "cannot delete the records of a removed topic yet");
@@ -242,15 +249,18 @@ impl Controller {
         partitions_left: i32,
     ) -> Result<Vec<MetadataRecord>, ControllerError> {
         let name = &topic.name;
-        topic_name::check(name)
-            .map_err(|message| ControllerError::new(error_code::INVALID_TOPIC_EXCEPTION, message))?;
+        topic_name::check(name).map_err(|message| {
+            ControllerError::new(error_code::INVALID_TOPIC_EXCEPTION, message)
+        })?;
         if image.topic(name).is_some() {
             return Err(ControllerError::new(
                 error_code::TOPIC_ALREADY_EXISTS,
                 format!("topic \"{name}\" exists already"),
             ));
         }
-        let twin = image.topics().find(|other| topic_name::collide(name, &other.name));
+        let twin = image
+            .topics()
+            .find(|other| topic_name::collide(name, &other.name));
         if let Some(twin) = twin {
             return Err(ControllerError::new(
                 error_code::INVALID_TOPIC_EXCEPTION,
@@ -269,11 +279,16 @@ impl Controller {
             id,
         }];
         records.extend((0..partitions).map(|index| self.partition_record(id, index, 0)));
-        records.extend(topic.config.iter().map(|(key, value)| MetadataRecord::Config {
-            resource: ConfigResource::Topic(name.clone()),
-            key: key.clone(),
-            value: Some(value.clone()),
-        }));
+        records.extend(
+            topic
+                .config
+                .iter()
+                .map(|(key, value)| MetadataRecord::Config {
+                    resource: ConfigResource::Topic(name.clone()),
+                    key: key.clone(),
+                    value: Some(value.clone()),
+                }),
+        );
         Ok(records)
     }
 
@@ -291,7 +306,9 @@ impl Controller {
                 factor => {
                     return Err(ControllerError::new(
                         error_code::INVALID_REPLICATION_FACTOR,
-                        format!("replication factor {factor} is larger than the number of brokers, 1; lower it"),
+                        format!(
+                            "replication factor {factor} is larger than the number of brokers, 1; lower it"
+                        ),
                     ));
                 }
             }
@@ -314,7 +331,11 @@ impl Controller {
             }
             let mut indexes: Vec<i32> = topic.assignments.iter().map(|(index, _)| *index).collect();
             indexes.sort_unstable();
-            if !indexes.iter().copied().eq(0..i32::try_from(indexes.len()).unwrap_or(i32::MAX)) {
+            if !indexes
+                .iter()
+                .copied()
+                .eq(0..i32::try_from(indexes.len()).unwrap_or(i32::MAX))
+            {
                 return Err(ControllerError::new(
                     error_code::INVALID_REPLICA_ASSIGNMENT,
                     "the assigned partitions must be numbered from 0 without gaps",
@@ -328,7 +349,9 @@ impl Controller {
         if count > left {
             return Err(ControllerError::new(
                 error_code::POLICY_VIOLATION,
-                format!("a request may create at most {PARTITIONS_PER_REQUEST_MAX} partitions; ask for fewer"),
+                format!(
+                    "a request may create at most {PARTITIONS_PER_REQUEST_MAX} partitions; ask for fewer"
+                ),
             ));
         }
         Ok(count)

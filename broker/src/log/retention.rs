@@ -14,8 +14,7 @@ impl Log {
         if config.cleanup_policy.delete {
             if config.retention_ms >= 0 {
                 let oldest = now_ms.saturating_sub(config.retention_ms);
-                let expired =
-                    |segment: &Segment| segment.max_timestamp().is_none_or(|(max, _)| max < oldest);
+                let expired = |segment: &Segment| segment.newest_ms() < oldest;
                 if self.active().size() > 0
                     && self.segments.read().iter().all(|segment| expired(segment))
                 {

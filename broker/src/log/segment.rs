@@ -50,6 +50,9 @@ pub(crate) struct Segment {
     size: AtomicU64,
     synced: AtomicU64,
     name_synced: AtomicBool,
+    /// Held during a sync. True if the last one failed: the system may have dropped what it could not write, and says
+    /// so only once.
+    sync_failed: Mutex<bool>,
     state: Mutex<State>,
 }
 
@@ -113,6 +116,7 @@ impl Segment {
             size: AtomicU64::new(size),
             synced: AtomicU64::new(0),
             name_synced: AtomicBool::new(false),
+            sync_failed: Mutex::new(false),
             state: Mutex::new(state),
         }
     }
@@ -190,24 +194,43 @@ impl Segment {
         self.state.lock().max_timestamp
     }
 
-    /// When the segment began, for `segment.ms`.
+    /// Time of the newest record, or when the segment was created or opened if its records have none.
+    pub(crate) fn newest_ms(&self) -> i64 {
+        self.max_timestamp()
+            .map(|(timestamp, _)| timestamp)
+            .filter(|timestamp| *timestamp >= 0)
+            .unwrap_or(self.created_ms)
+    }
+
+    /// When the segment began: its first batch's time, or when it was created or opened if that has none.
     pub(crate) fn began_ms(&self) -> Result<i64, LogError> {
+        Ok(self.first_timestamp()?.unwrap_or(self.created_ms))
+    }
+
+    /// How old the segment is for a record of `next_timestamp`, for `segment.ms`. Records' own time counts, so that
+    /// old records that are copied in do not get a segment each.
+    pub(crate) fn age_ms(&self, next_timestamp: i64, now_ms: i64) -> Result<i64, LogError> {
+        Ok(match self.first_timestamp()? {
+            Some(first) => next_timestamp.saturating_sub(first),
+            None => now_ms.saturating_sub(self.created_ms),
+        })
+    }
+
+    fn first_timestamp(&self) -> Result<Option<i64>, LogError> {
         if let Some(first) = self.state.lock().first_timestamp {
-            return Ok(first);
+            return Ok(Some(first));
         }
         let path = self.path();
         let first = match Headers::new(&self.file, &path, 0, self.size()).next() {
-            Ok(Some(first)) => first,
-            // Damage is reported to who reads it; here the time of opening will do.
-            Ok(None) | Err(LogError::Corrupt { .. }) => return Ok(self.created_ms),
+            Ok(first) => first,
+            // Damage is reported to who reads it.
+            Err(LogError::Corrupt { .. }) => None,
             Err(error) => return Err(error),
         };
-        let timestamp = if first.header.max_timestamp >= 0 {
-            first.header.max_timestamp
-        } else {
-            self.created_ms
-        };
-        self.state.lock().first_timestamp = Some(timestamp);
+        let timestamp = first
+            .map(|first| first.header.max_timestamp)
+            .filter(|timestamp| *timestamp >= 0);
+        self.state.lock().first_timestamp = timestamp;
         Ok(timestamp)
     }
 
@@ -344,18 +367,36 @@ impl Segment {
 
     /// Makes what was appended durable.
     pub(crate) fn sync(&self) -> Result<(), LogError> {
+        let mut failed = self.sync_failed.lock();
         let size = self.size();
-        if self.synced.load(Ordering::Acquire) < size {
-            self.file
-                .sync_data()
-                .map_err(LogError::io("sync", &self.path.read()))?;
+        let synced = self.synced.load(Ordering::Acquire);
+        if synced < size {
+            if *failed {
+                self.write_again(synced, size)?;
+            }
+            let result = self.file.sync_data();
+            *failed = result.is_err();
+            result.map_err(LogError::io("sync", &self.path.read()))?;
             self.synced.fetch_max(size, Ordering::AcqRel);
         }
+        drop(failed);
         if !self.name_synced.load(Ordering::Acquire) {
             let path = self.path();
             let folder = path.parent().unwrap_or(Path::new("."));
             platform::fs::sync_dir(folder).map_err(LogError::io("sync", folder))?;
             self.name_synced.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Writes the batches between two positions over themselves, so that the next sync takes them along.
+    fn write_again(&self, from: u64, to: u64) -> Result<(), LogError> {
+        let path = self.path();
+        let mut verified = Verified::new(&self.file, &path, from, to);
+        while let Some((position, batch)) = verified.next()? {
+            self.file
+                .write_all_at(&batch.bytes, position)
+                .map_err(LogError::io("write", &path))?;
         }
         Ok(())
     }

@@ -368,9 +368,8 @@ impl Appender<'_> {
         }
         let full = active.is_full_for(next.total_bytes(), next.last_offset(), config);
         let jitter = (config.segment_jitter_ms as f64 * self.log.jitter) as i64;
-        let newest = next.max_timestamp.max(now_ms);
-        let old =
-            newest.saturating_sub(active.began_ms()?) > config.segment_ms.saturating_sub(jitter);
+        let limit_ms = config.segment_ms.saturating_sub(jitter);
+        let old = active.age_ms(next.max_timestamp, now_ms)? > limit_ms;
         if full || old {
             self.roll(now_ms)
         } else {

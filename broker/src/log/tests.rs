@@ -375,6 +375,27 @@ fn old_segments_go_by_age_and_by_size_but_never_the_newest() {
 }
 
 #[test]
+fn records_without_a_time_are_kept_from_their_append_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = opening(folder.path(), false, 0).open().unwrap();
+    log.set_config(LogConfig {
+        retention_ms: 1000,
+        ..small()
+    });
+    for _ in 0..40 {
+        append(
+            &log,
+            &batch_of(&[(None, Some("x"))], -1, ProducerIdentity::NONE),
+        )
+        .unwrap();
+    }
+    log.retain(NOW + 1000).unwrap();
+    assert_eq!(log.start(), 0);
+    log.retain(NOW + 1001).unwrap();
+    assert_eq!(log.start(), 40);
+}
+
+#[test]
 fn a_segment_ends_after_its_time() {
     let folder = tempfile::tempdir().unwrap();
     let log = opening(folder.path(), false, 0).open().unwrap();
@@ -386,6 +407,21 @@ fn a_segment_ends_after_its_time() {
         append_line(&log, n);
     }
     assert_eq!(files(folder.path(), ".log").len(), 3);
+}
+
+#[test]
+fn old_records_that_are_copied_in_share_a_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = opening(folder.path(), false, 0).open().unwrap();
+    log.set_config(LogConfig::default());
+    for timestamp in [1000, 2000, -1, 3000] {
+        append(
+            &log,
+            &batch_of(&[(None, Some("x"))], timestamp, ProducerIdentity::NONE),
+        )
+        .unwrap();
+    }
+    assert_eq!(files(folder.path(), ".log").len(), 1);
 }
 
 #[test]

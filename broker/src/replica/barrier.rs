@@ -1,7 +1,7 @@
 //! The order of durability across partitions: before an offset is made durable, the records are that it may cover.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use parking_lot::Mutex;
 
@@ -29,26 +29,18 @@ impl Barrier {
     pub(crate) fn flush(&self) -> Result<(), LogError> {
         let _flushing = self.flushing.lock();
         let mut noted = std::mem::take(&mut *self.unflushed.lock()).into_iter();
-        let mut failed = None;
-        for (id, partition) in noted.by_ref() {
-            let Some(partition) = partition.upgrade() else {
-                continue;
-            };
-            partition.forget_note();
-            if let Err(error) = partition.log().flush() {
-                partition.remember_note();
-                failed = Some((id, Arc::downgrade(&partition), error));
+        let mut result = Ok(());
+        for partition in noted
+            .by_ref()
+            .filter_map(|(_, partition)| partition.upgrade())
+        {
+            result = partition.flush();
+            if result.is_err() {
                 break;
             }
         }
-        match failed {
-            None => Ok(()),
-            Some((id, partition, error)) => {
-                let mut unflushed = self.unflushed.lock();
-                unflushed.insert(id, partition);
-                unflushed.extend(noted);
-                Err(error)
-            }
-        }
+        // The failed one has noted itself again.
+        self.unflushed.lock().extend(noted);
+        result
     }
 }

@@ -107,7 +107,7 @@ fn flush_overdue(replicas: &Replicas) -> Result<(), LogError> {
     for_each(replicas, |partition| {
         let since = partition.unflushed_since_ms();
         if since <= now_ms && now_ms - since >= partition.config().flush_ms {
-            partition.log().flush()?;
+            partition.flush()?;
         }
         partition.log().empty_trash(now_ms)
     })

@@ -528,15 +528,16 @@ impl Partition {
         }
     }
 
-    /// A flush is about to begin; what is appended from now on has to be noted again.
-    pub(crate) fn forget_note(&self) {
-        self.unflushed_since_ms.store(i64::MAX, Ordering::Release);
+    /// Makes everything durable that was appended before the call. Blocks.
+    pub(crate) fn flush(&self) -> Result<(), LogError> {
+        // What is appended from now on has to be noted again.
         self.noted.store(false, Ordering::Release);
-    }
-
-    /// The flush failed.
-    pub(crate) fn remember_note(&self) {
-        self.noted.store(true, Ordering::Release);
+        let since = self.unflushed_since_ms.swap(i64::MAX, Ordering::AcqRel);
+        self.log.flush().map(|_| ()).inspect_err(|_| {
+            self.noted.store(true, Ordering::Release);
+            self.unflushed_since_ms.fetch_min(since, Ordering::AcqRel);
+            self.barrier.note(self.id, self.me.clone());
+        })
     }
 
     pub(crate) async fn blocking<T: Send + 'static>(

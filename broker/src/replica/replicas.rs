@@ -29,6 +29,7 @@ pub struct Replicas {
     folders: Vec<PathBuf>,
     options: Arc<LogOptions>,
     topics: RwLock<Topics>,
+    names: RwLock<HashMap<[u8; 16], Arc<str>>>,
     barrier: Arc<Barrier>,
     /// Offset up to which each compacted partition is clean.
     clean_up_to: Mutex<OffsetMap>,
@@ -59,6 +60,7 @@ impl Replicas {
             folders,
             options: Arc::new(options),
             topics: RwLock::default(),
+            names: RwLock::default(),
             barrier: Arc::default(),
             clean_up_to: Mutex::default(),
             written: Mutex::default(),
@@ -116,18 +118,17 @@ impl Replicas {
 
     fn open_partition(&self, topic: &str, index: i32, opening: Opening) -> Result<(), LogError> {
         let folder = opening.folder.clone();
-        let topic_id = read_topic_id(&folder.join(name::PARTITION_METADATA));
-        let log = opening.open()?;
-        let topic_id = match topic_id {
-            Ok(Some(id)) => id,
-            // Its creation was not finished: the topic's owner creates it again.
-            Ok(None) | Err(LogError::Malformed { .. }) if log.end() == 0 => {
-                return platform::fs::remove_dir_all(&folder)
-                    .map_err(LogError::io("remove", &folder));
+        let topic_id = match read_topic_id(&folder.join(name::PARTITION_METADATA)) {
+            Ok(Some(topic_id)) => topic_id,
+            // A crash took the file before it was durable. Who owns the topic creates the partition again, with its
+            // id, and then what the folder has is kept.
+            Ok(None) | Err(LogError::Malformed { .. }) => {
+                tracing::warn!(folder = %folder.display(), "the folder does not say whose records it has; it waits for its topic");
+                return Ok(());
             }
-            Ok(None) => [0; 16],
             Err(error) => return Err(error),
         };
+        let log = opening.open()?;
         let epoch = log.epochs.lock().latest().unwrap_or(0);
         self.insert(Partition::new(
             Arc::from(topic),
@@ -141,6 +142,9 @@ impl Replicas {
     }
 
     fn insert(&self, partition: Arc<Partition>) {
+        self.names
+            .write()
+            .insert(partition.topic_id(), Arc::clone(partition.topic()));
         let mut topics = self.topics.write();
         topics
             .entry(Arc::clone(partition.topic()))
@@ -155,12 +159,9 @@ impl Replicas {
 
     /// A partition by its topic's id.
     pub fn get_by_id(&self, topic_id: [u8; 16], partition: i32) -> Option<Arc<Partition>> {
-        let topics = self.topics.read();
-        topics
-            .values()
-            .filter_map(|partitions| partitions.get(&partition))
-            .find(|partition| partition.topic_id() == topic_id)
-            .cloned()
+        let topic = self.names.read().get(&topic_id).cloned()?;
+        self.get(&topic, partition)
+            .filter(|partition| partition.topic_id() == topic_id)
     }
 
     /// All partitions, in no order.
@@ -253,12 +254,13 @@ impl Replicas {
             None => (self.roomiest_folder().join(&folder_name), 0, 0),
         };
         let metadata = folder.join(name::PARTITION_METADATA);
-        match read_topic_id(&metadata)? {
-            Some(found) => same_id(found, &folder)?,
-            None => {
+        match read_topic_id(&metadata) {
+            Ok(Some(found)) => same_id(found, &folder)?,
+            Ok(None) | Err(LogError::Malformed { .. }) => {
                 platform::fs::create_dir_all(&folder).map_err(LogError::io("create", &folder))?;
                 write_topic_id(&metadata, topic_id)?;
             }
+            Err(error) => return Err(error),
         }
         let opening = Opening {
             folder,
@@ -304,6 +306,7 @@ impl Replicas {
 
     fn delete_blocking(&self, topic: &str) -> Result<(), LogError> {
         let removed = self.topics.write().remove(topic).unwrap_or_default();
+        self.names.write().retain(|_, name| &**name != topic);
         self.clean_up_to.lock().retain(|(name, _), _| name != topic);
         let mut result = Ok(());
         for partition in removed.values() {

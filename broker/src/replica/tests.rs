@@ -60,14 +60,22 @@ fn line(value: &str) -> Bytes {
 }
 
 async fn read(partition: &Arc<Partition>) -> Vec<Record> {
-    let start = partition.offsets().log_start;
-    let read = partition
-        .read(start, MAX, Isolation::Uncommitted)
-        .await
-        .unwrap();
-    batches(read.records)
-        .flat_map(|batch| batch.unwrap().records(MAX).unwrap().map(Result::unwrap))
-        .collect()
+    let mut at = partition.offsets().log_start;
+    let mut records = Vec::new();
+    loop {
+        let read = partition
+            .read(at, MAX, Isolation::Uncommitted)
+            .await
+            .unwrap();
+        if read.records.is_empty() {
+            return records;
+        }
+        for batch in batches(read.records) {
+            let batch = batch.unwrap();
+            at = batch.header.next_offset();
+            records.extend(batch.records(MAX).unwrap().map(Result::unwrap));
+        }
+    }
 }
 
 async fn values(partition: &Arc<Partition>) -> Vec<String> {
@@ -485,6 +493,67 @@ async fn a_topic_created_again_starts_empty_also_after_a_crash() {
         .await
         .unwrap_err();
     assert!(matches!(other, LogError::TopicId { .. }));
+}
+
+#[tokio::test]
+async fn a_folder_whose_metadata_a_crash_took_is_kept_for_its_topic() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let partition = create(&replicas, "orders", LogConfig::default()).await;
+    partition.append(line("a"), Origin::Client).await.unwrap();
+    let metadata = partition.folder().join("partition.metadata");
+    drop((partition, replicas));
+    for damage in [&b""[..], b"version: 0\n"] {
+        std::fs::write(&metadata, damage).unwrap();
+        let replicas = open(folder.path()).await;
+        assert!(replicas.get("orders", 0).is_none());
+        let partition = create(&replicas, "orders", LogConfig::default()).await;
+        assert_eq!(values(&partition).await, ["a"]);
+    }
+    assert!(open(folder.path()).await.get_by_id(TOPIC_ID, 0).is_some());
+}
+
+#[tokio::test]
+async fn damage_is_an_error_of_its_partition_only_and_names_the_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    for topic in ["good", "bad"] {
+        let partition = create(&replicas, topic, LogConfig::default()).await;
+        for n in 0..3 {
+            partition
+                .append(line(&n.to_string()), Origin::Client)
+                .await
+                .unwrap();
+        }
+    }
+    replicas.shutdown().await.unwrap();
+    let path = folder.path().join("bad-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let second = bytes.len() / 3;
+    bytes[second + 65] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let replicas = open(folder.path()).await;
+    assert_eq!(values(&replicas.get("good", 0).unwrap()).await.len(), 3);
+    let bad = replicas.get("bad", 0).unwrap();
+    assert!(bad.read(0, 1, Isolation::Uncommitted).await.is_ok());
+    let error = bad.read(1, 1, Isolation::Uncommitted).await.unwrap_err();
+    assert_eq!(error.code(), 2);
+    let place = format!("bad-0/00000000000000000000.log\" is corrupt at byte {second}");
+    assert!(error.to_string().contains(&place), "{error}");
+    assert_eq!(
+        bad.append(line("new"), Origin::Client)
+            .await
+            .unwrap()
+            .base_offset,
+        3
+    );
+    assert!(
+        !bad.read(3, 1, Isolation::Uncommitted)
+            .await
+            .unwrap()
+            .records
+            .is_empty()
+    );
 }
 
 #[tokio::test]

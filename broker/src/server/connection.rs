@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use platform::net::{OwnedWriteHalf, TcpStream};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::frames::{FrameError, Frames};
 use super::limits::{RequestMemory, Taken};
@@ -21,6 +21,8 @@ const PIPELINED_MAX: usize = 8;
 const WRITE_TIME: Duration = Duration::from_secs(60);
 /// ... and the rate at which more is allowed for large ones.
 const WRITE_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
+/// How long the requests of a peer that sends no more may take.
+const LAST_ANSWERS_TIME: Duration = Duration::from_secs(30);
 /// Pieces of a response that are written with one system call.
 const PIECES_PER_WRITE: usize = 32;
 
@@ -59,31 +61,51 @@ impl Connection {
         let answering = answer_requests(&self.ctx, receiver, write);
         tokio::pin!(reading, answering);
         tokio::select! {
-            // The peer has sent its last; what it sent is still answered.
-            () = &mut reading => answering.await,
+            // The peer has sent its last; what it sent is still answered. But it may be gone, and
+            // then nobody waits for a fetch that waits for records.
+            () = &mut reading => {
+                if timeout(LAST_ANSWERS_TIME, answering).await.is_err() {
+                    tracing::debug!(%peer, "the peer left without waiting for its last answers");
+                }
+            }
             // Nothing can be answered any more, so nothing more is read.
             () = &mut answering => {}
         }
     }
 }
 
+/// A request on its way from the reading to the answering side.
+struct Request {
+    frame: Bytes,
+    taken: Taken,
+    /// Shared by all requests of the connection that are not answered yet.
+    in_flight: Arc<()>,
+}
+
 async fn read_requests(
     mut frames: Frames,
-    requests: mpsc::Sender<(Bytes, Taken)>,
+    requests: mpsc::Sender<Request>,
     memory: Arc<RequestMemory>,
     peer: std::net::SocketAddr,
 ) {
+    let in_flight = Arc::new(());
     loop {
         // Room first: while there is none, the peer's bytes stay in the network.
         memory.room().await;
         match frames.next().await {
             Ok(Some(frame)) => {
-                let taken = memory.take(frame.len());
-                if requests.send((frame, taken)).await.is_err() {
+                let request = Request {
+                    taken: memory.take(frame.len()),
+                    frame,
+                    in_flight: in_flight.clone(),
+                };
+                if requests.send(request).await.is_err() {
                     return;
                 }
             }
             Ok(None) => return,
+            // Not idle: it waits for us.
+            Err(FrameError::Idle(_)) if Arc::strong_count(&in_flight) > 1 => {}
             Err(error @ FrameError::Idle(_)) => {
                 tracing::debug!(%peer, %error, "closing a connection");
                 return;
@@ -102,10 +124,15 @@ async fn read_requests(
 
 async fn answer_requests(
     ctx: &RequestContext,
-    mut requests: mpsc::Receiver<(Bytes, Taken)>,
+    mut requests: mpsc::Receiver<Request>,
     mut stream: OwnedWriteHalf,
 ) {
-    while let Some((frame, taken)) = requests.recv().await {
+    while let Some(request) = requests.recv().await {
+        let Request {
+            frame,
+            taken,
+            in_flight,
+        } = request;
         let response = match api::dispatch(ctx, frame).await {
             Ok(response) => response,
             Err(error) => {
@@ -119,6 +146,7 @@ async fn answer_requests(
             tracing::debug!(peer = %ctx.peer, %error, "cannot write a response");
             return;
         }
+        drop(in_flight);
     }
     if let Err(error) = stream.shutdown().await {
         tracing::trace!(peer = %ctx.peer, %error, "the connection was closed already");

@@ -28,7 +28,9 @@ const FRAME_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
 pub(super) enum FrameError {
     #[error("no request for {0:?} (connections.max.idle.ms)")]
     Idle(Duration),
-    #[error("a request of {bytes} bytes was not sent within {time:?}; the peer or the network is too slow")]
+    #[error(
+        "a request of {bytes} bytes was not sent within {time:?}; the peer or the network is too slow"
+    )]
     TooSlow { bytes: usize, time: Duration },
     #[error("a length of {0} bytes is not possible{hint}", hint = hint(*.0))]
     Impossible(i32),
@@ -124,7 +126,11 @@ impl Frames {
 
     /// Whether the frame is a request at all, before all of it is taken in.
     fn check_api(&self, length: usize) -> Result<(), FrameError> {
-        let Some(preamble) = self.buffer.get(LENGTH_BYTES..).and_then(api::Preamble::parse) else {
+        let Some(preamble) = self
+            .buffer
+            .get(LENGTH_BYTES..)
+            .and_then(api::Preamble::parse)
+        else {
             return Err(FrameError::CutOff(length));
         };
         if !api::is_known(preamble.api_key) {

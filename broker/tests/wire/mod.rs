@@ -1,5 +1,6 @@
 //! A client that sends exactly what a test says, for talking to a broker at the level of frames.
 #![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -150,7 +151,8 @@ impl Client {
     }
 
     pub async fn produce(&mut self, topic: &str, values: &[&str]) -> ProduceResponse {
-        self.call(&produce_request(topic, 0, batch(values)), 9).await
+        self.call(&produce_request(topic, 0, batch(values)), 9)
+            .await
     }
 
     pub async fn fetch(&mut self, topic: &str, offset: i64) -> FetchResponse {

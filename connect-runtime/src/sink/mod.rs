@@ -93,6 +93,13 @@ fn consumer(setup: &Setup) -> Result<Consumer, TaskFailure> {
         &client_id,
     );
     let mut settings = clients::sink_consumer(client, &group_id);
+    if worker.bootstrap_servers.is_none() {
+        // The broker is this worker's own, so nobody else has these tasks. With a name that
+        // outlives the process, a restart after a crash need not wait until the group has
+        // noticed that the member of the former process is gone.
+        settings.consumer.group_instance_id =
+            Some(group_id.clone() + &format!("-{}", setup.id.task));
+    }
     // Their problems were reported when the configurations were read.
     settings.apply(&worker.consumer);
     settings.apply(&setup.connector.consumer);

@@ -17,7 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use kafka_client::{Client, DeliveryError, Producer};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 
 use crate::backoff::Backoff;
@@ -73,6 +73,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         commands,
         submitted: Mutex::default(),
         on_the_way: Mutex::default(),
+        news: Notify::new(),
     };
     source.run(room, events).await
 }
@@ -100,6 +101,33 @@ struct SourceLoop {
     commands: mpsc::Sender<Command>,
     submitted: Mutex<Submitted>,
     on_the_way: Mutex<OnTheWay>,
+    /// Something was acknowledged, or needs to be committed again.
+    news: Notify,
+}
+
+/// Positions on their way into the store; those still here when it is dropped go back.
+struct Taken<'a> {
+    submitted: &'a Mutex<Submitted>,
+    positions: Vec<SourcePosition>,
+}
+
+impl<'a> Taken<'a> {
+    fn from(submitted: &'a Mutex<Submitted>) -> Self {
+        let positions = submitted.lock().take_committable();
+        Self {
+            submitted,
+            positions,
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let positions = std::mem::take(&mut self.positions);
+        if !positions.is_empty() {
+            self.submitted.lock().give_back(positions);
+        }
+    }
 }
 
 /// Sends that are not acknowledged, to notice when the broker takes none.
@@ -156,6 +184,9 @@ impl SourceLoop {
                             .collect();
                         self.submitted.lock().submit(batch.positions, &sends)
                     };
+                    if tickets.is_empty() {
+                        self.news.notify_one();
+                    }
                     for (send, ticket) in batch.sends.into_iter().zip(tickets) {
                         self.sending();
                         let delivery = self.producer.send(&send.topic, send.records).await?;
@@ -223,6 +254,7 @@ impl SourceLoop {
         let mut on_the_way = self.on_the_way.lock();
         on_the_way.sends = on_the_way.sends.saturating_sub(1);
         on_the_way.moved = Some(Instant::now());
+        self.news.notify_one();
     }
 
     /// Says so when the broker acknowledges nothing for long; never ends.
@@ -266,27 +298,31 @@ impl SourceLoop {
     async fn commit_regularly(&self) {
         let interval = self.setup.shared.config.offset_flush_interval;
         loop {
-            tokio::time::sleep(interval).await;
+            // The first acknowledgement after a quiet time is committed at once, so that a crash
+            // repeats nothing of a slow stream.
+            self.news.notified().await;
             self.commit().await;
+            tokio::time::sleep(interval).await;
         }
     }
 
-    /// Stores what is acknowledged and tells the task.
+    /// Stores what is acknowledged and tells the task. Cancel-safe: what is not known to be stored
+    /// is tried again.
     async fn commit(&self) {
-        let positions = self.submitted.lock().take_committable();
-        if positions.is_empty() {
+        let mut taken = Taken::from(&self.submitted);
+        if taken.positions.is_empty() {
             return;
         }
         let limit = self.setup.shared.config.offset_flush_timeout;
         let store = &self.setup.shared.offsets;
-        let stored = timeout(limit, store.store(&self.setup.id.connector, &positions)).await;
-        let failure = match stored {
-            Ok(Ok(())) => return self.tell_committed(positions),
+        let stored = store.store(&self.setup.id.connector, &taken.positions);
+        let failure = match timeout(limit, stored).await {
+            Ok(Ok(())) => return self.tell_committed(std::mem::take(&mut taken.positions)),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it took longer than offset.flush.timeout.ms ({limit:?})"),
         };
         tracing::warn!("offsets could not be committed, they are tried again later: {failure}");
-        self.submitted.lock().give_back(positions);
+        self.news.notify_one();
     }
 
     fn tell_committed(&self, positions: Vec<SourcePosition>) {

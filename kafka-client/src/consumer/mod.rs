@@ -260,11 +260,17 @@ impl Consumer {
         offsets: &[(TopicPartition, OffsetAndMetadata)],
     ) -> Result<(), ClientError> {
         let group = self.group()?;
-        let committer = self
-            .membership
-            .committer()
-            .cloned()
-            .unwrap_or_else(Committer::outsider);
+        let committer = match self.membership.committer() {
+            Some(committer) => committer.clone(),
+            None if self.subscription.is_group() => {
+                return Err(ClientError::Usage {
+                    reason: format!(
+                        "this consumer is not a member of group \"{group}\" at present; poll to join"
+                    ),
+                });
+            }
+            None => Committer::outsider(),
+        };
         let result =
             group_offsets::commit(&self.client, &self.group_pool, &group, &committer, offsets)
                 .await;

@@ -74,10 +74,9 @@ impl Consumer {
                     batches: self.ready.drain(..).collect(),
                 });
             }
-            let wake_at = match (wake_at, deadline) {
-                (Some(wake_at), Some(deadline)) => Some(wake_at.min(deadline)),
-                (wake_at, deadline) => wake_at.or(deadline),
-            };
+            // A long wait in here is not a stuck application: look in often enough to say so.
+            let alive = Instant::now().checked_add(self.config.max_poll_interval / 2);
+            let wake_at = [wake_at, deadline, alive].into_iter().flatten().min();
             let sleep = async {
                 match wake_at {
                     Some(at) => tokio::time::sleep_until(at).await,

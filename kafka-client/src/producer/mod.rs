@@ -9,6 +9,7 @@ mod delivery;
 mod frame;
 mod lane;
 mod outgoing;
+mod partition;
 mod partitioner;
 mod record;
 mod sender;
@@ -258,10 +259,7 @@ impl Shared {
             let lane = chosen.as_ref().ok().and_then(|chosen| choice.lane(*chosen));
             let mut queue = lane.as_ref().map(|lane| (lane, lane.queue.lock()));
             // One lock for as many records as go to the same partition in a row.
-            loop {
-                let Some(record) = records.get(index) else {
-                    break;
-                };
+            while let Some(record) = records.get(index) {
                 let share = size_bound.min(budget);
                 budget -= share;
                 match &mut queue {

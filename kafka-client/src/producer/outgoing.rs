@@ -100,10 +100,10 @@ impl Outgoing {
 
     /// Two halves, for a broker that finds the whole too large; or the batch back if it cannot be
     /// halved.
-    pub(super) fn halve(self, compression: Compression) -> Result<(Self, Self), Self> {
+    pub(super) fn halve(self, compression: Compression) -> Result<(Self, Self), Box<Self>> {
         let (Payload::Encoded(bytes), true) = (&self.payload, self.records > 1 && self.span > 1)
         else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         let left_records = self.records / 2;
         let mut halves = [
@@ -120,7 +120,7 @@ impl Outgoing {
         });
         let [left, right] = halves;
         if copied.is_err() || left.record_count() != left_records {
-            return Err(self);
+            return Err(Box::new(self));
         }
         let (left_parts, right_parts) =
             delivery::split(self.parts, usize::try_from(left_records).unwrap_or(0));
@@ -166,9 +166,9 @@ impl Outgoing {
         self,
         compression: Compression,
         bad: &[(i32, ClientError)],
-    ) -> Result<Option<Self>, Self> {
+    ) -> Result<Option<Self>, Box<Self>> {
         let Payload::Encoded(bytes) = &self.payload else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         let mut builder = BatchBuilder::new(compression, bytes.len() + 64);
         let is_bad = |index: i32| bad.iter().find(|(known, _)| *known == index);
@@ -178,7 +178,7 @@ impl Outgoing {
             }
         });
         if copied.is_err() || builder.record_count() == self.records {
-            return Err(self);
+            return Err(Box::new(self));
         }
         let mut parts: Vec<Part> = Vec::new();
         let mut index = 0;

@@ -224,3 +224,22 @@ async fn an_absent_broker_is_named_with_the_way_out() {
         "{text}"
     );
 }
+
+/// Connectors and tools run all of this in spawned tasks.
+#[tokio::test]
+async fn calls_can_be_spawned() {
+    let world = World::start().await;
+    let client = world.client();
+    let listed = tokio::spawn(async move {
+        let admin = client.admin();
+        admin
+            .describe_configs(&[ConfigResource::broker(0)])
+            .await
+            .unwrap();
+        admin.list_group_offsets("nobody").await.unwrap();
+        admin.remove_members("nobody", &[]).await.unwrap();
+        admin.list_config_resources(&[]).await.unwrap();
+        admin.list_groups().await.unwrap()
+    });
+    assert!(listed.await.unwrap().is_empty());
+}
