@@ -183,6 +183,7 @@ pub(crate) fn topic_key(name: &str) -> Option<&'static Definition> {
 mod tests {
     use super::super::broker_keys::broker_key;
     use super::*;
+    use crate::log::LogConfig;
 
     #[test]
     fn keys_are_sorted_and_fall_back_to_keys_that_exist() {
@@ -203,15 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_one_the_log_obeys_and_the_other_way_round() {
-        let ours: Vec<_> = TOPIC_KEYS
+    fn every_key_is_one_the_log_obeys_with_the_same_default() {
+        let defaults = TOPIC_KEYS
             .iter()
-            .map(|key| (key.name, key.default.unwrap_or_default()))
+            .filter_map(|key| Some((key.name.to_owned(), key.default?.to_owned())))
             .collect();
-        let obeyed: Vec<_> = crate::log::TOPIC_CONFIGS
-            .iter()
-            .map(|key| (key.name, key.default))
-            .collect();
-        assert_eq!(ours, obeyed);
+        let obeyed = LogConfig::default();
+        assert_eq!(LogConfig::parse(&defaults, &obeyed), Ok(obeyed));
     }
 }
