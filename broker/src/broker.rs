@@ -234,3 +234,57 @@ impl BrokerBuilder {
         Broker::start(config).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kafka_wire::CreateTopicsRequest;
+    use kafka_wire::create_topics_request::CreatableTopic;
+    use kafka_wire_core::{ApiVersion, KafkaEncode};
+
+    use super::*;
+    use crate::api::{self, message};
+    use crate::node::RequestContext;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_topic_is_created_to_the_end_when_its_client_leaves() {
+        const PARTITIONS: i32 = 40;
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Broker::builder()
+            .listen("127.0.0.1:0")
+            .data_dir(folder.path())
+            .start()
+            .await
+            .unwrap();
+        let ctx = RequestContext {
+            broker: broker.node.clone(),
+            client_id: None,
+            peer: broker.addr(),
+            local: broker.addr(),
+        };
+        let topic = message!(CreatableTopic {
+            name: "orders".into(),
+            num_partitions: PARTITIONS,
+            replication_factor: 1,
+        });
+        let request = message!(CreateTopicsRequest {
+            topics: vec![topic],
+            timeout_ms: 1000,
+        });
+        // API key, version, correlation id, no client id.
+        let mut frame = bytes::BytesMut::from(&[0, 19, 0, 4, 0, 0, 0, 1, 0xff, 0xff][..]);
+        request.encode_into(&mut frame, ApiVersion::new(4)).unwrap();
+        let left = tokio::time::timeout(Duration::ZERO, api::dispatch(&ctx, frame.freeze())).await;
+        assert!(left.is_err(), "it takes longer than the client waits");
+        let all = async {
+            while (0..PARTITIONS).any(|index| broker.node.replicas.get("orders", index).is_none()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), all)
+            .await
+            .unwrap();
+        broker.shutdown().await;
+    }
+}

@@ -471,6 +471,12 @@ async fn the_cluster_its_topics_and_folders_are_described() {
     for version in 1..=5 {
         let response = client.call(&folders, version).await;
         assert_eq!(response.results.len(), 1);
+        let (total, usable) = (response.results[0].total_bytes, response.results[0].usable_bytes);
+        if version >= 4 {
+            assert!(0 < usable && usable <= total, "{usable} of {total}");
+        } else {
+            assert_eq!((total, usable), (-1, -1));
+        }
         let topics = &response.results[0].topics;
         assert_eq!(topics.len(), 2);
         assert!(

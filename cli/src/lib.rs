@@ -9,6 +9,7 @@ pub mod commands;
 pub mod connection;
 pub mod daemon;
 pub mod error;
+pub mod interruption;
 pub mod invocation;
 pub mod moment;
 pub mod output;

@@ -5,7 +5,7 @@
 
 mod world;
 
-use world::Broker;
+use world::{Broker, wait_for};
 
 #[test]
 fn a_topic_is_created_listed_described_altered_and_deleted() {
@@ -396,6 +396,27 @@ fn settings_are_altered_and_described() {
 }
 
 #[test]
+fn a_setting_for_all_brokers_is_not_shown_as_one_brokers_own() {
+    let broker = Broker::start();
+    let everyone = ["configs", "--entity-type", "brokers", "--entity-default"];
+    let set = ["--alter", "--add-config", "log.retention.ms=1000"];
+    let altered = broker.tool(&[&everyone[..], &set].concat(), "");
+    assert_eq!(altered.code, 0, "{}", altered.stderr);
+    let described = broker.tool(&[&everyone[..], &["--describe"]].concat(), "");
+    assert!(
+        described.stdout.contains("log.retention.ms=1000"),
+        "{}",
+        described.stdout
+    );
+    let own = broker.tool(&["configs", "--broker", "0", "--describe"], "");
+    assert_eq!(
+        own.stdout, "Dynamic configs for broker 0 are:\n",
+        "{}",
+        own.stderr
+    );
+}
+
+#[test]
 fn a_closed_output_ends_quietly() {
     let broker = Broker::start();
     let lines: String = (0..20_000)
@@ -523,6 +544,43 @@ fn members_and_coordinator_of_an_active_group_are_shown() {
         assert_eq!(broker.tool(&["produce", "--topic", "t"], "2\n").code, 0);
         assert_eq!(consumer.join().unwrap().stdout, "1\n2\n");
     });
+}
+
+#[test]
+fn sigterm_lets_consumer_and_producer_finish() {
+    let broker = Broker::start();
+    assert_eq!(broker.tool(&["produce", "--topic", "t"], "1\n").code, 0);
+    let consume = ["consume", "--topic", "t", "--group", "g"];
+    let often = ["--command-property", "auto.commit.interval.ms=50"];
+    let consumer = broker.spawn_tool(&[&consume[..], &often].concat());
+    let describe = ["groups", "--describe", "--group", "g"];
+    // The group keeps its place although nothing has come yet.
+    wait_for("the position to be committed", || {
+        let offsets = broker.tool(&describe, "");
+        let row: Vec<&str> = offsets
+            .stdout
+            .lines()
+            .nth(2)
+            .map(|row| row.split_whitespace().collect())
+            .unwrap_or_default();
+        row.starts_with(&["g", "t", "0", "1", "1", "0"])
+    });
+    consumer.terminate();
+    let ended = consumer.wait();
+    assert_eq!(ended.code, 143, "{}", ended.stderr);
+    assert_eq!(ended.stderr, "Processed a total of 0 messages\n");
+    let state = broker.tool(&[&describe[..], &["--state"]].concat(), "");
+    assert!(state.stdout.contains("Empty"), "{}", state.stdout);
+
+    let mut reading = broker.spawn_tool(&["produce", "--topic", "t", "--timeout", "60000"]);
+    // What was read from the pipe is sent before the end, however long the producer may linger.
+    reading.type_in("2\n");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    reading.terminate();
+    let ended = reading.wait();
+    assert_eq!(ended.code, 143, "{}", ended.stderr);
+    let rest = broker.tool(&[&consume[..], &["--max-messages", "1"]].concat(), "");
+    assert_eq!(rest.stdout, "2\n", "{}", rest.stderr);
 }
 
 #[test]

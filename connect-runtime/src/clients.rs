@@ -112,6 +112,8 @@ pub(crate) fn source_producer(client: ClientConfig) -> ProducerSettings {
     producer.linger = SOURCE_LINGER;
     producer.delivery_timeout = Duration::MAX;
     producer.max_block = Duration::MAX;
+    // A source can read again what the broker has lost.
+    producer.fail_on_lost = true;
     ProducerSettings { client, producer }
 }
 

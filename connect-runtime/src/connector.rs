@@ -17,7 +17,7 @@ use crate::config::connector::ConnectorConfig;
 use crate::room::{Activity, Patience, Room};
 use crate::state::{Board, Reporter, State};
 use crate::supervisor::supervise;
-use crate::task::{Setup, Shared, Target, TaskFailure, next_stop};
+use crate::task::{Setup, Shared, Target, TaskFailure, next_stop, watch_calls};
 
 /// How long a connector may take to check a configuration.
 const VALIDATE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ impl RunningConnector {
         };
         let (target, receiver) = watch::channel(target);
         let name: Arc<str> = config.name.as_str().into();
-        let span = tracing::info_span!("connector", connector = %name);
+        let span = tracing::error_span!("connector", connector = %name);
         let supervisor = Supervisor {
             reporter: Reporter::new(board, &name, None),
             name,
@@ -147,7 +147,7 @@ impl Supervisor {
         if let Some(tasks) = tasks {
             tasks.stop().await;
         }
-        self.reporter.state(State::Stopped);
+        self.reporter.stopped();
     }
 
     /// Waits between two attempts. The tasks go on, and follow the target.
@@ -194,16 +194,19 @@ impl Supervisor {
             asks: ask_receiver,
         };
         let mut room = Room::open(&self.name, Span::current(), room.run());
-        let outcome = self
-            .follow(&mut room, asks, &mut request_receiver, tasks, backoff)
-            .await;
+        let (activity, reporter) = (Arc::clone(&self.activity), self.reporter.clone());
+        let stuck_after = self.shared.config.stuck_after;
+        let outcome = tokio::select! {
+            outcome = self.follow(&mut room, asks, &mut request_receiver, tasks, backoff) => outcome,
+            () = watch_calls(&activity, &reporter, stuck_after) => Ok(()),
+        };
         if *self.target.borrow() == Target::Stop
             && let Some(tasks) = tasks.take()
         {
             tasks.stop().await;
         }
         let patience = self.shared.config.shutdown_timeout / 8;
-        if outcome.is_ok() && timeout(patience, room.result()).await.is_err() {
+        if timeout(patience, room.result()).await.is_err() {
             tracing::error!("the connector did not stop in time ({patience:?}) and is abandoned");
         }
         outcome
@@ -316,6 +319,7 @@ impl Supervisor {
                 reporter: Reporter::new(&self.board, &self.name, Some(index)),
                 activity: Arc::default(),
                 target: receiver.clone(),
+                name_is_taken: Arc::default(),
             }));
         }
         *tasks = Some(Tasks {

@@ -14,6 +14,8 @@ mod connector;
 mod converters;
 mod error;
 mod offsets;
+mod pace;
+mod place;
 mod retry;
 mod room;
 mod sink;

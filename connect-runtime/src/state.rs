@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use connect_core::ConnectorKind;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The state of a connector or a task; the names are Kafka's.
@@ -76,7 +77,7 @@ impl TaskStatus {
             text.push_str(&format!(" ({}), next try in {seconds} s", self.failures));
         }
         let reason = match self.state {
-            State::Running | State::Paused => self.waiting.as_ref(),
+            State::Unassigned | State::Running | State::Paused => self.waiting.as_ref(),
             _ => self.last_error.as_ref(),
         };
         if let Some(reason) = reason {
@@ -152,6 +153,20 @@ impl Board {
     }
 }
 
+/// Who says that a task makes no progress. Each of them takes back only its own words; the first in
+/// this order is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Witness {
+    /// A call into the connector's code does not return.
+    Call,
+    /// Brokers do not answer.
+    Broker,
+    /// Something failed and is tried again.
+    Retry,
+    /// The task itself.
+    Task,
+}
+
 /// Where one task, or a connector's own code, reports.
 #[derive(Clone)]
 pub(crate) struct Reporter {
@@ -159,6 +174,7 @@ pub(crate) struct Reporter {
     connector: Arc<str>,
     /// `None` reports for the connector's own code.
     task: Option<usize>,
+    waiting: Arc<Mutex<BTreeMap<Witness, String>>>,
 }
 
 impl Reporter {
@@ -167,6 +183,7 @@ impl Reporter {
             board: board.clone(),
             connector: Arc::clone(connector),
             task,
+            waiting: Arc::default(),
         }
     }
 
@@ -188,17 +205,34 @@ impl Reporter {
     pub(crate) fn state(&self, state: State) {
         self.update(|status| {
             status.state = state;
+            status.next_try_ms = None;
+        });
+    }
+
+    /// It has ended because it was told to.
+    pub(crate) fn stopped(&self) {
+        self.waiting.lock().clear();
+        self.update(|status| {
+            status.state = State::Stopped;
             status.waiting = None;
             status.next_try_ms = None;
         });
     }
 
-    /// Says what it waits for, or that it moves again.
-    pub(crate) fn waiting(&self, reason: Option<String>) {
-        self.update(|status| status.waiting = reason);
+    /// Says what it waits for, or that this witness knows of nothing any more.
+    pub(crate) fn waiting(&self, witness: Witness, reason: Option<String>) {
+        // Held over the update, so that two witnesses cannot overtake each other.
+        let mut waiting = self.waiting.lock();
+        match reason {
+            Some(reason) => waiting.insert(witness, reason),
+            None => waiting.remove(&witness),
+        };
+        let shown = waiting.values().next().cloned();
+        self.update(|status| status.waiting = shown);
     }
 
     pub(crate) fn failed(&self, state: State, failures: u32, error: String, next_try_ms: i64) {
+        self.waiting.lock().clear();
         self.update(|status| {
             *status = TaskStatus {
                 state,
@@ -229,7 +263,10 @@ mod tests {
         let reporter = Reporter::new(&board, &name, Some(0));
         let task = |board: &Board| board.status()["files"].tasks[0].clone();
         reporter.state(State::Running);
-        reporter.waiting(Some("file \"a\" does not exist yet".to_owned()));
+        reporter.waiting(
+            Witness::Task,
+            Some("file \"a\" does not exist yet".to_owned()),
+        );
         assert_eq!(
             task(&board).summary(0),
             "RUNNING: file \"a\" does not exist yet"
@@ -242,6 +279,26 @@ mod tests {
         reporter.state(State::Running);
         assert_eq!(task(&board).summary(0), "RUNNING");
         assert_eq!(task(&board).failures, 3);
+    }
+
+    #[test]
+    fn a_witness_takes_back_only_its_own_words() {
+        let board = Board::new();
+        let name: Arc<str> = "files".into();
+        board.add(&name, ConnectorKind::Source, "FileStreamSource");
+        let reporter = Reporter::new(&board, &name, None);
+        let shown = || board.status()["files"].connector.waiting.clone();
+        reporter.state(State::Running);
+        reporter.waiting(Witness::Task, Some("no file".to_owned()));
+        reporter.waiting(Witness::Broker, Some("no broker".to_owned()));
+        reporter.state(State::Paused);
+        assert_eq!(shown().as_deref(), Some("no broker"));
+        reporter.waiting(Witness::Call, None);
+        reporter.waiting(Witness::Broker, None);
+        assert_eq!(shown().as_deref(), Some("no file"));
+        reporter.failed(State::Restarting, 1, "boom".to_owned(), 0);
+        reporter.waiting(Witness::Broker, None);
+        assert_eq!(shown(), None, "a new attempt starts without old words");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) async fn supervise(setup: Setup) {
     let span = setup.span();
     let reporter = setup.reporter.clone();
     attempts(setup).instrument(span).await;
-    reporter.state(State::Stopped);
+    reporter.stopped();
 }
 
 async fn attempts(setup: Setup) {
@@ -28,6 +28,10 @@ async fn attempts(setup: Setup) {
         let Err(failure) = attempt(&setup, &mut backoff).await else {
             continue;
         };
+        if *target.borrow() == Target::Stop {
+            tracing::error!("task failed while it was stopped: {}", failure.message);
+            return;
+        }
         let (state, pause) = match failure.lasting {
             true => (State::Failed, backoff.failed_for_long()),
             false => (State::Restarting, backoff.failed()),

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use crate::config::connector::ConnectorConfig;
 use crate::config::worker::WorkerConfig;
 use crate::offsets::OffsetStore;
+use crate::place::Place;
 use crate::room::{Activity, RoomFailure};
-use crate::state::Reporter;
+use crate::state::{Reporter, Witness};
 
 /// What a task should be doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) config: WorkerConfig,
     pub(crate) bootstrap_servers: Vec<String>,
     pub(crate) offsets: OffsetStore,
+    pub(crate) place: Place,
 }
 
 /// Everything one attempt to run a task needs.
@@ -67,12 +69,14 @@ pub(crate) struct Setup {
     pub(crate) reporter: Reporter,
     pub(crate) activity: Arc<Activity>,
     pub(crate) target: watch::Receiver<Target>,
+    /// Set once another worker has shown up with this task's name in the group.
+    pub(crate) name_is_taken: Arc<AtomicBool>,
 }
 
 impl Setup {
-    /// The span that puts connector and task on every line of its log.
+    /// The span that puts connector and task on every line of its log, whatever is filtered out.
     pub(crate) fn span(&self) -> tracing::Span {
-        tracing::info_span!("task", connector = %self.id.connector, task = self.id.task)
+        tracing::error_span!("task", connector = %self.id.connector, task = self.id.task)
     }
 
     /// How long what is under way may take once the task was told to stop.
@@ -94,23 +98,41 @@ impl Setup {
 
     /// Keeps the state honest about calls that do not return; never ends.
     pub(crate) async fn watch_calls(&self) {
-        let after = self.shared.config.stuck_after;
-        let mut was_stuck = false;
-        loop {
-            tokio::time::sleep((after / 2).max(Duration::from_millis(10))).await;
-            let stuck = self.activity.stuck(after);
-            let is_stuck = stuck.is_some();
-            if let Some(what) = stuck {
-                if !was_stuck {
-                    tracing::warn!("{what}");
-                }
-                self.reporter.waiting(Some(what));
-            } else if was_stuck {
-                self.reporter.waiting(None);
-            }
-            was_stuck = is_stuck;
-        }
+        watch_calls(
+            &self.activity,
+            &self.reporter,
+            self.shared.config.stuck_after,
+        )
+        .await;
     }
+
+    /// The pause between two looks at what may be stuck.
+    pub(crate) fn look_interval(&self) -> Duration {
+        look_interval(self.shared.config.stuck_after)
+    }
+}
+
+/// Keeps the state honest about calls that do not return; never ends.
+pub(crate) async fn watch_calls(activity: &Activity, reporter: &Reporter, after: Duration) {
+    let mut was_stuck = false;
+    loop {
+        tokio::time::sleep(look_interval(after)).await;
+        let stuck = activity.stuck(after);
+        let is_stuck = stuck.is_some();
+        if let Some(what) = &stuck
+            && !was_stuck
+        {
+            tracing::warn!("{what}");
+        }
+        if is_stuck || was_stuck {
+            reporter.waiting(Witness::Call, stuck);
+        }
+        was_stuck = is_stuck;
+    }
+}
+
+fn look_interval(after: Duration) -> Duration {
+    (after / 2).max(Duration::from_millis(10))
 }
 
 /// Why an attempt to run a task ended.
@@ -186,13 +208,13 @@ impl Control {
 impl TaskControl for Control {
     fn waiting(&self, reason: String) {
         self.waiting.store(true, Ordering::Relaxed);
-        self.reporter.waiting(Some(reason));
+        self.reporter.waiting(Witness::Task, Some(reason));
     }
 
     fn progress(&self) {
         // A plain load first: this is called for every batch.
         if self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::Relaxed) {
-            self.reporter.waiting(None);
+            self.reporter.waiting(Witness::Task, None);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::config::{Problem, Problems};
 use crate::connector::{RunningConnector, validate};
 use crate::error::WorkerError;
 use crate::offsets::OffsetStore;
+use crate::place::Place;
 use crate::state::{Board, WorkerStatus};
 use crate::task::{Shared, Target};
 
@@ -77,11 +78,16 @@ impl Worker {
             cluster.cluster_id,
             offsets.len()
         );
+        let place = match config.bootstrap_servers {
+            Some(_) => Place::here(),
+            None => Place::Alone,
+        };
         Ok(Self {
             shared: Arc::new(Shared {
                 config,
                 bootstrap_servers,
                 offsets,
+                place,
             }),
             board: Board::new(),
             cluster_id: cluster.cluster_id,

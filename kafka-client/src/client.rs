@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kafka_wire::metadata_request::MetadataRequestTopic;
@@ -33,6 +34,8 @@ struct Inner {
     refresh: tokio::sync::Mutex<()>,
     /// Coordinator addresses, by group.
     coordinators: Mutex<HashMap<String, String>>,
+    /// No broker could be reached lately, and the log says so already.
+    unreachable: AtomicBool,
 }
 
 /// The cluster in short.
@@ -98,6 +101,7 @@ impl Client {
                 cluster: Cluster::new(),
                 refresh: tokio::sync::Mutex::new(()),
                 coordinators: Mutex::new(HashMap::new()),
+                unreachable: AtomicBool::new(false),
             }),
         })
     }
@@ -227,7 +231,7 @@ impl Client {
         let mut last = None;
         for addr in &known {
             match self.inner.pool.get(addr).await {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => return Ok(self.reached(connection)),
                 Err(error) => last = Some(error),
             }
         }
@@ -239,17 +243,29 @@ impl Client {
         shuffle(&mut bootstrap);
         for addr in bootstrap.iter().filter(|addr| !known.contains(addr)) {
             match self.inner.pool.get(addr).await {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => return Ok(self.reached(connection)),
                 Err(error) => last = Some(error),
             }
         }
-        Err(ClientError::Bootstrap {
+        let error = ClientError::Bootstrap {
             servers: self.inner.config.bootstrap_servers.join(","),
             reason: last.map_or_else(
                 || "all known brokers are unreachable".to_owned(),
                 |error| error.to_string(),
             ),
-        })
+        };
+        if !self.inner.unreachable.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{error}");
+        }
+        Err(error)
+    }
+
+    /// Says so if no broker could be reached before.
+    fn reached(&self, connection: Connection) -> Connection {
+        if self.inner.unreachable.swap(false, Ordering::Relaxed) {
+            tracing::warn!("a broker can be reached again");
+        }
+        connection
     }
 
     /// Sends one request to any broker.
@@ -385,10 +401,14 @@ impl Client {
             }
             match self.refresh(std::slice::from_ref(name), create).await {
                 Ok(errors) => {
-                    if let Some((_, code)) = errors.into_iter().find(|(topic, _)| topic == name) {
-                        let context = format!("topic \"{name}\" cannot be used");
-                        retry.again(ClientError::broker(code, context)).await?;
-                    }
+                    let refused = errors.into_iter().find(|(topic, _)| topic == name);
+                    let code = match (refused, cluster.topic(name)) {
+                        (Some((_, code)), _) => code,
+                        (None, Some(topic)) if !topic.partitions.is_empty() => return Ok(topic),
+                        (None, _) => ErrorCode::LEADER_NOT_AVAILABLE,
+                    };
+                    let context = format!("topic \"{name}\" cannot be used");
+                    retry.again(ClientError::broker(code, context)).await?;
                 }
                 Err(error) => {
                     // What is known is better than nothing while brokers are away.

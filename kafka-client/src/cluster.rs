@@ -288,7 +288,7 @@ impl Cluster {
         let forget_after = max_age.saturating_mul(FORGET_AFTER_AGES);
         state
             .topics
-            .retain(|_, topic| now.duration_since(topic.fetched) < forget_after);
+            .retain(|_, topic| now.duration_since(topic.fetched) <= forget_after);
         drop(state);
         self.changed();
         errors

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::versions::Versions;
-use crate::{ClientConfig, ClientError, ErrorCode};
+use crate::{ClientConfig, ClientError, ErrorCode, Moment};
 
 /// Requests waiting for the socket; more wait in their callers.
 const QUEUE: usize = 64;
@@ -44,6 +44,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Shared {
     addr: String,
+    /// After the broker's process had accepted it.
+    opened: Moment,
     client_id: StrBytes,
     versions: Versions,
     closed: AtomicBool,
@@ -100,6 +102,7 @@ impl Connection {
         let versions = negotiate(addr, &client_id, limits, &mut reader, &mut writer).await?;
         let shared = Arc::new(Shared {
             addr: addr.to_owned(),
+            opened: Moment::now(),
             client_id,
             versions,
             closed: AtomicBool::new(false),
@@ -112,6 +115,11 @@ impl Connection {
         // Its owner is this handle: when the last one is dropped, the queue closes and it ends.
         tokio::spawn(task);
         Ok(Self { shared, requests })
+    }
+
+    /// When it was established.
+    pub(crate) fn opened(&self) -> Moment {
+        self.shared.opened
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -477,7 +485,11 @@ async fn write_requests(
     let mut small = BytesMut::new();
     loop {
         let Some(mut outgoing) = queue.recv().await else {
-            if waiting.lock().is_empty() {
+            if waiting
+                .lock()
+                .iter()
+                .all(|waiting| waiting.answer.is_closed())
+            {
                 return io::Error::new(io::ErrorKind::NotConnected, "nobody uses it any more");
             }
             // All handles are gone, but somebody waits for an answer.
@@ -606,4 +618,38 @@ async fn read_frame(
     let mut frame = buffer.split_to(total);
     frame.advance(4);
     Ok(frame.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// ApiVersions 0 to 4 and nothing else, in an answer of version 4.
+    const API_VERSIONS: &[u8] = b"\0\0\0\x13\0\0\0\0\0\0\x02\0\x03\0\0\0\x04\0\0\0\0\0\0";
+
+    #[tokio::test]
+    async fn a_request_that_was_given_up_keeps_no_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let silent = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let length = socket.read_u32().await.unwrap();
+            socket
+                .read_exact(&mut vec![0; length as usize])
+                .await
+                .unwrap();
+            socket.write_all(API_VERSIONS).await.unwrap();
+            socket.read_to_end(&mut Vec::new()).await.unwrap();
+        });
+        let config = ClientConfig::new([addr.as_str()]);
+        let connection = Connection::open(&addr, &config).await.unwrap();
+        let request = ApiVersionsRequest::default();
+        let version = ApiVersion::new(0);
+        drop(connection.submit(&request, version).await.unwrap());
+        drop(connection);
+        let closed = tokio::time::timeout(Duration::from_secs(5), silent).await;
+        closed.expect("it is still open").unwrap();
+    }
 }

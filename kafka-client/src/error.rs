@@ -121,6 +121,22 @@ pub enum ClientError {
         /// What is wrong.
         reason: String,
     },
+    /// A write that needs an older connection than there is.
+    #[error("the connection to broker {addr} was lost meanwhile and is a new one")]
+    Reconnected {
+        /// The broker, as `host:port`.
+        addr: String,
+    },
+    /// Records that the broker had acknowledged are gone from its log.
+    #[error(
+        "records of {partition} before offset {expected} were acknowledged and are lost; a power cut does that to a leader without replicas, so send them again or add replicas"
+    )]
+    AcknowledgedLost {
+        /// Where.
+        partition: TopicPartition,
+        /// Where its log should reach at least.
+        expected: i64,
+    },
     /// A record could not be encoded.
     #[error("a record for topic \"{topic}\" cannot be encoded: {reason}")]
     Encode {

@@ -19,6 +19,7 @@ mod consumer;
 mod error;
 mod error_code;
 mod group_offsets;
+mod moment;
 mod pool;
 mod producer;
 mod topic_partition;
@@ -40,6 +41,7 @@ pub use consumer::{
 pub use error::ClientError;
 pub use error_code::ErrorCode;
 pub use kafka_records::{Compression, Header, Record};
+pub use moment::Moment;
 pub use producer::{
     Acks, Delivered, Delivery, DeliveryError, Producer, ProducerConfig, ProducerRecord,
     partition_for_key,

@@ -80,6 +80,51 @@ impl File {
         on!(&self.0, file => file.read_at(buffer, offset))
     }
 
+    /// Appends what is in the file from `offset` on to `buffer`, `count` bytes or up to the end,
+    /// without filling the buffer with zeros first. On an error part of it may be in the buffer.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn append_from(
+        &self,
+        buffer: &mut Vec<u8>,
+        count: usize,
+        mut offset: u64,
+    ) -> io::Result<()> {
+        let wanted = buffer.len() + count;
+        buffer.reserve_exact(count);
+        while buffer.len() < wanted {
+            match self.fill_room(buffer, offset) {
+                Ok(0) => break,
+                Ok(read) => offset += read as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // There may have been more room than was asked for.
+        buffer.truncate(wanted);
+        Ok(())
+    }
+
+    /// Reads once, into the room that `buffer` has left.
+    fn fill_room(&self, buffer: &mut Vec<u8>, offset: u64) -> io::Result<usize> {
+        match &self.0 {
+            Inner::Real(file) => Ok(rustix::io::pread(
+                file,
+                rustix::buffer::spare_capacity(buffer),
+                offset,
+            )?),
+            #[cfg(feature = "simulation")]
+            Inner::Simulated(file) => {
+                let held = buffer.len();
+                buffer.resize(buffer.capacity(), 0);
+                let read = file.read_at(buffer.split_at_mut(held).1, offset);
+                buffer.truncate(held + read.as_ref().copied().unwrap_or(0));
+                read
+            }
+        }
+    }
+
     /// Fills `buffer` from `offset`.
     ///
     /// # Errors
@@ -440,6 +485,30 @@ pub fn read_dir(path: &Path) -> io::Result<Vec<DirEntry>> {
     Ok(entries)
 }
 
+/// How large a file system is and what is left of it for this user, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What can still be written.
+    pub usable: u64,
+}
+
+/// The space of the file system that `path` is on.
+///
+/// # Errors
+/// The operating system's; [`io::ErrorKind::Unsupported`] in a simulation, whose disk has no size.
+pub fn space(path: &Path) -> io::Result<Space> {
+    if crate::simulated() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let found = rustix::fs::statvfs(path)?;
+    Ok(Space {
+        total: found.f_blocks.saturating_mul(found.f_frsize),
+        usable: found.f_bavail.saturating_mul(found.f_frsize),
+    })
+}
+
 /// Makes a folder's entries durable: files created, renamed or removed in it.
 ///
 /// # Errors
@@ -494,6 +563,22 @@ impl FolderLock {
             .create(true)
             .truncate(false)
             .open(path)?;
+        Self::lock(file)
+    }
+
+    /// Locks the folder itself and leaves nothing in it. Only for those who use this, too: it
+    /// keeps nobody from using the folder, and not every system can lock one.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when another holds it; the operating system's.
+    pub fn of_folder(folder: &Path) -> io::Result<Self> {
+        if crate::simulated() {
+            return Ok(Self { _file: None });
+        }
+        Self::lock(std::fs::File::open(folder)?)
+    }
+
+    fn lock(file: std::fs::File) -> io::Result<Self> {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: Some(file) }),
             Err(std::fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
@@ -525,6 +610,32 @@ mod tests {
         assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
         drop(first);
         FolderLock::acquire(&path).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_can_be_claimed_without_leaving_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = FolderLock::of_folder(folder.path()).unwrap();
+        let second = FolderLock::of_folder(folder.path()).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
+        assert!(read_dir(folder.path()).unwrap().is_empty());
+        drop(first);
+        FolderLock::of_folder(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn appending_from_a_file_takes_what_is_asked_for_or_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        write_atomic(&path, b"0123456789").unwrap();
+        let file = File::open(&path).unwrap();
+        let mut buffer = Vec::with_capacity(100);
+        buffer.push(b'>');
+        file.append_from(&mut buffer, 3, 2).unwrap();
+        assert_eq!(buffer, b">234");
+        file.append_from(&mut buffer, 50, 7).unwrap();
+        assert_eq!(buffer, b">234789");
     }
 
     #[test]

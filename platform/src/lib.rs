@@ -10,6 +10,7 @@
 pub mod blocking;
 pub mod clock;
 pub mod fs;
+pub mod host;
 pub mod net;
 pub mod random;
 

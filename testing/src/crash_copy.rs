@@ -118,6 +118,7 @@ fn simulate(plan: Plan) -> Result<Outcome, String> {
                 1 => &["worker"],
                 _ => &["broker", "worker"],
             } {
+                tracing::info!("{host} crashes at {:?}", sim.elapsed());
                 sim.crash(*host);
                 sim.bounce(*host);
             }

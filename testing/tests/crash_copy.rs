@@ -1,12 +1,19 @@
 //! The first promise of a worker: whatever crashes, every line arrives, in order.
 //!
 //! `SIMULATION_SEED=7 cargo test -p connect-testing` replays one seed; `SIMULATION_SEEDS=1000` runs
-//! that many.
+//! that many; `RUST_LOG=info` shows what broker and worker had to say.
 
 use connect_testing::crash_copy::{Plan, run};
 
 #[test]
 fn a_copy_survives_crashes_of_broker_and_worker_with_unsynced_writes_lost() {
+    // Set already when both tests run in one process, which is as good.
+    drop(
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init(),
+    );
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,

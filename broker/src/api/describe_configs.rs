@@ -147,6 +147,8 @@ fn describe(
                 })
                 .collect())
         }
+        // None of their keys is known here, so nothing is set.
+        resource_type::GROUP | resource_type::CLIENT_METRICS => Ok(Vec::new()),
         kind => Err(ControllerError::new(
             error_code::INVALID_REQUEST,
             format!("resources of type {kind} have no configuration on this broker"),

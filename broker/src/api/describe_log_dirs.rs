@@ -1,12 +1,14 @@
-//! DescribeLogDirs (key 35): how much the partitions take in each data folder.
+//! DescribeLogDirs (key 35): how much the partitions take in each data folder, and how much its disk has.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use kafka_wire::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use kafka_wire::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use kafka_wire_core::{ApiVersion, StrBytes};
+use platform::fs::Space;
 
 use super::message;
 use crate::node::RequestContext;
@@ -24,12 +26,17 @@ pub(crate) async fn handle(
             .iter()
             .any(|wanted| &*wanted.topic == topic && wanted.partitions.contains(&index)),
     };
-    let results = ctx
-        .broker
-        .replicas
-        .folders()
+    let folders = ctx.broker.replicas.folders();
+    let paths: Vec<PathBuf> = folders.iter().map(|(path, _)| path.clone()).collect();
+    let spaces = platform::blocking::run(move || {
+        let of = |path: &PathBuf| platform::fs::space(path).ok();
+        paths.iter().map(of).collect::<Vec<_>>()
+    })
+    .await;
+    let results = folders
         .into_iter()
-        .map(|(path, partitions)| {
+        .zip(spaces)
+        .map(|((path, partitions), space)| {
             let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
             for partition in partitions {
                 if wanted(partition.topic(), partition.index()) {
@@ -44,8 +51,13 @@ pub(crate) async fn handle(
                 }
             }
             let path = std::path::absolute(&path).unwrap_or(path);
+            let bytes = |of: fn(Space) -> u64| {
+                space.map_or(-1, |space| i64::try_from(of(space)).unwrap_or(i64::MAX))
+            };
             message!(DescribeLogDirsResult {
                 log_dir: StrBytes::from(path.display().to_string()),
+                total_bytes: bytes(|space| space.total),
+                usable_bytes: bytes(|space| space.usable),
                 topics: topics
                     .into_iter()
                     .map(|(name, partitions)| {

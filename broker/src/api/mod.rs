@@ -240,11 +240,45 @@ pub(crate) async fn dispatch(
             let response = api_versions::handle(&ctx, request, header.version()).await;
             encode::<kafka_wire::ApiVersionsRequest>(&header, &response).map(Some)
         }
-        _ => match dispatch_plain(ctx, &header, frame, limits).await {
-            Some(result) => result.map(Some),
-            None => Err(RequestError::UnknownApi {
-                key: header.api_key,
-            }),
+        _ => {
+            let answered = if CHANGING.contains(&header.api_key) {
+                let ctx = ctx.clone();
+                to_the_end(async move { dispatch_plain(&ctx, &header, frame, limits).await }).await
+            } else {
+                dispatch_plain(ctx, &header, frame, limits).await
+            };
+            match answered {
+                Some(result) => result.map(Some),
+                None => Err(RequestError::UnknownApi {
+                    key: header.api_key,
+                }),
+            }
+        }
+    }
+}
+
+/// APIs that change what the cluster agrees on. Half of a change, such as a topic without its logs, would stay until
+/// the next start, so it is ended also when the client is gone.
+const CHANGING: &[i16] = &[
+    <kafka_wire::MetadataRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::CreateTopicsRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::DeleteTopicsRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::CreatePartitionsRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::AlterConfigsRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::IncrementalAlterConfigsRequest as KafkaRequest>::API_KEY.value(),
+];
+
+/// Runs `work` in a task of its own and waits for it; cancelling the wait does not end it.
+///
+/// # Panics
+/// Resumes a panic of `work` on the caller.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and so does everything after us.
+            Err(_) => std::future::pending().await,
         },
     }
 }

@@ -57,6 +57,9 @@ pub(crate) struct Journal {
     index: u64,
     /// Set when a write failed and could not be taken back: what is on disk is unknown then.
     broken: bool,
+    /// A snapshot that could not be finished. While it is there it may count at the next start, and then what is
+    /// appended here would not.
+    stray_snapshot: Option<PathBuf>,
 }
 
 impl Journal {
@@ -139,6 +142,7 @@ impl Journal {
             length,
             index,
             broken: false,
+            stray_snapshot: None,
         };
         Ok((journal, image, existed))
     }
@@ -190,7 +194,14 @@ impl Journal {
         file.sync_all()
             .map_err(|source| self.fail("flush", source))?;
         let snapshot_path = self.folder.join(file_name(self.index, "snapshot"));
-        fs::write_atomic(&snapshot_path, &bytes).map_err(|source| self.fail("write", source))?;
+        if let Err(source) = fs::write_atomic(&snapshot_path, &bytes) {
+            self.broken = true;
+            self.stray_snapshot = Some(snapshot_path);
+            if let Err(error) = self.take_back() {
+                tracing::error!(%error, "a snapshot of the metadata failed and could not be taken back yet");
+            }
+            return Err(self.fail("write", source));
+        }
         let old = std::mem::replace(&mut self.path, journal_path);
         self.file = file;
         self.length = 0;
@@ -205,8 +216,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Cuts off what a failed write may have left.
+    /// Removes what a failed write may have left.
     fn take_back(&mut self) -> Result<(), JournalError> {
+        if let Some(stray) = &self.stray_snapshot {
+            match fs::remove_file(stray) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|source| self.fail("remove", source))?,
+            }
+            fs::sync_dir(&self.folder).map_err(|source| self.fail("flush", source))?;
+            self.stray_snapshot = None;
+        }
         self.file
             .set_len(self.length)
             .and_then(|()| self.file.sync_data())
@@ -392,6 +411,23 @@ mod tests {
                 "byte {at}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn a_snapshot_that_could_not_be_finished_does_not_hide_later_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, mut image, _) = Journal::open(folder.path()).unwrap();
+        journal.append(&change(1)).unwrap();
+        image.apply(&change(1)[0]);
+        // As if only making its name durable had failed: it is there.
+        let stray = folder.path().join(file_name(1, "snapshot"));
+        fs::write_atomic(&stray, &encode(&image.to_records()).unwrap()).unwrap();
+        journal.broken = true;
+        journal.stray_snapshot = Some(stray);
+        journal.append(&change(2)).unwrap();
+        drop(journal);
+        let (_, image, _) = Journal::open(folder.path()).unwrap();
+        assert_eq!(image.next_producer_id(), 2);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! A tombstone (a key without value) stays for `delete.retention.ms` from the first cleaning that saw it; that
 //! moment is kept in the batch header (KIP-534). A batch that loses all its records is kept empty if it is the last
-//! its producer wrote, so that its sequence number is not forgotten.
+//! its producer wrote, so that its sequence number is not forgotten, or the last of its segment, so that a gap between
+//! segments always means that something is lost.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -122,6 +123,8 @@ impl Newest {
 /// [`LogError::Corrupt`] if a segment is damaged: it then stays as it is. [`LogError::Io`].
 pub(crate) fn clean(log: &Log, first_dirty: i64, now_ms: i64) -> Result<Cleaning, LogError> {
     let config = log.config();
+    // What is not durable may still be cut off again.
+    log.flush()?;
     let segments = cleanable(log, &config, now_ms);
     let mut newest = Newest::new(log.options.cleaner_dedupe_bytes);
     let mut clean_up_to = first_dirty;
@@ -140,6 +143,7 @@ pub(crate) fn clean(log: &Log, first_dirty: i64, now_ms: i64) -> Result<Cleaning
         }
         clean_up_to = clean_up_to.max(collect_keys(
             segment,
+            first_dirty,
             &mut newest,
             log.options.decompressed_bytes_max,
         )?);
@@ -152,11 +156,22 @@ pub(crate) fn clean(log: &Log, first_dirty: i64, now_ms: i64) -> Result<Cleaning
     Ok(Cleaning { clean_up_to, bytes })
 }
 
-/// Learns a segment's keys; answers the offset after it. A whole segment is taken even if the map gets full.
-fn collect_keys(segment: &Segment, newest: &mut Newest, max: usize) -> Result<i64, LogError> {
+/// Learns a segment's keys from `from` on, until the map is full; answers the offset up to which it did.
+fn collect_keys(
+    segment: &Segment,
+    from: i64,
+    newest: &mut Newest,
+    max: usize,
+) -> Result<i64, LogError> {
     let mut next = segment.base_offset;
     segment.verified(|batch| {
+        if newest.is_full() {
+            return Ok(());
+        }
         next = batch.header.next_offset();
+        if next <= from {
+            return Ok(());
+        }
         if batch.header.is_control() {
             return Ok(());
         }
@@ -215,8 +230,11 @@ fn replace_group(
         preallocate: false,
         ..config.clone()
     };
+    let end = end_of(log, group);
     let copied = group.iter().try_for_each(|segment| {
-        segment.verified(|batch| copy_batch(log, &without_reserve, batch, &copy, newest, now_ms))
+        segment.verified(|batch| {
+            copy_batch(log, &without_reserve, batch, end, &copy, newest, now_ms)
+        })
     });
     if let Err(error) = copied.and_then(|()| copy.sync_all()) {
         copy.remove_files()?;
@@ -227,14 +245,24 @@ fn replace_group(
     Ok((before, after))
 }
 
+/// Base offset of the segment behind a group; there is one, as the active segment is in none.
+fn end_of(log: &Log, group: &[Arc<Segment>]) -> i64 {
+    let last = group.last().map_or(0, |last| last.base_offset);
+    log.segments_from(last)
+        .get(1)
+        .map_or(last, |next| next.base_offset)
+}
+
 /// Puts `copy` in the place of `group`, unless one of its segments is gone meanwhile.
 fn install(log: &Log, group: &[Arc<Segment>], copy: Segment, now_ms: i64) -> Result<(), LogError> {
     let _structure = log.structure.lock();
     let present = {
         let segments = log.segments.read();
+        // One that became active again after a cut has other records by now.
+        let closed = segments.split_last().map_or(&[][..], |(_, closed)| closed);
         group
             .iter()
-            .all(|old| segments.iter().any(|segment| Arc::ptr_eq(segment, old)))
+            .all(|old| closed.iter().any(|segment| Arc::ptr_eq(segment, old)))
     };
     if !present {
         return copy.remove_files();
@@ -265,6 +293,7 @@ fn copy_batch(
     log: &Log,
     config: &LogConfig,
     batch: &Batch,
+    group_end: i64,
     copy: &Segment,
     newest: &Newest,
     now_ms: i64,
@@ -293,7 +322,10 @@ fn copy_batch(
     {
         return append_copy(copy, config, &batch.bytes, header);
     }
-    if kept.is_empty() && !is_last_of_its_producer(log, header) {
+    if kept.is_empty()
+        && header.next_offset() != group_end
+        && !is_last_of_its_producer(log, header)
+    {
         return Ok(());
     }
     let horizon = starts_horizon.then(|| now_ms.saturating_add(config.delete_retention_ms));

@@ -13,11 +13,12 @@ pub(crate) struct Epochs {
 }
 
 impl Epochs {
-    /// Reads a partition's epochs, cut to the log that is really there.
+    /// Reads a partition's epochs, cut to the log that is really there. None if the file is lost or damaged: the
+    /// batches know them too.
     pub(crate) fn open(folder: &Path, log_end: i64) -> Result<Self, LogError> {
         let path = folder.join(name::LEADER_EPOCHS);
         let entries = checkpoint::read_epochs(&path).unwrap_or_else(|error| {
-            tracing::warn!(%error, "leader epochs start anew");
+            tracing::warn!(%error, "leader epochs are read from the batches");
             Vec::new()
         });
         let mut epochs = Self { path, entries };
@@ -36,6 +37,13 @@ impl Epochs {
         checkpoint::write_epochs(&self.path, &entries)?;
         self.entries = entries;
         Ok(())
+    }
+
+    /// Notes the epochs of batches, as [`Epochs::begin`] does.
+    pub(crate) fn learn(&mut self, batches: &[(i32, i64)]) -> Result<(), LogError> {
+        batches
+            .iter()
+            .try_for_each(|(epoch, offset)| self.begin(*epoch, *offset))
     }
 
     /// The newest epoch.

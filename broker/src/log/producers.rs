@@ -62,6 +62,8 @@ pub(crate) enum Sequence {
         /// The one that should have come.
         expected: i32,
     },
+    /// In the middle of a sequence of which nothing is known: expired, or lost with the log's tail.
+    Unknown,
 }
 
 /// All producers of a partition.
@@ -77,7 +79,10 @@ impl Producers {
             return Sequence::Next;
         }
         let Some(producer) = self.producers.get(&batch.producer_id) else {
-            return Sequence::Next;
+            return match batch.base_sequence {
+                0 => Sequence::Next,
+                _ => Sequence::Unknown,
+            };
         };
         if batch.producer_epoch < producer.epoch {
             return Sequence::OldEpoch {

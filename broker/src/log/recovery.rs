@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
+use kafka_records::BatchHeader;
 use parking_lot::{Mutex, RwLock};
 
 use super::epochs::Epochs;
@@ -36,6 +37,14 @@ pub(crate) struct Opening {
     pub(crate) now_ms: i64,
 }
 
+/// Notes the epoch of a batch if it is newer than those before.
+fn note_epoch(epochs: &mut Vec<(i32, i64)>, header: &BatchHeader) {
+    let epoch = header.partition_leader_epoch;
+    if epochs.last().is_none_or(|(latest, _)| *latest < epoch) {
+        epochs.push((epoch, header.base_offset));
+    }
+}
+
 impl Opening {
     /// Opens the log.
     ///
@@ -49,6 +58,9 @@ impl Opening {
         let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(bases.len().max(1));
         let mut end = self.log_start;
         let mut ordered = bases.iter().copied().peekable();
+        // Epochs of the checked batches, whose file may be older.
+        let mut epochs: Vec<(i32, i64)> = Vec::new();
+        let mut checked_end = None;
         while let Some(base) = ordered.next() {
             let next = ordered.peek().copied();
             let suspect = !self.clean && next.is_none_or(|next| next > self.recovery_point);
@@ -60,19 +72,26 @@ impl Opening {
                 segments.push(Arc::new(segment));
                 continue;
             }
+            // Segments follow each other without a gap, also after compaction. One that doesn't lost what was in
+            // front of it, or had been cut off and came back.
+            if checked_end.is_some_and(|end| end != base) {
+                self.remove_segments(std::iter::once(base).chain(ordered))?;
+                break;
+            }
             let segment = Segment::open_untrusted(&self.folder, base, self.now_ms)?;
-            let recovered = segment.recover(self.recovery_point, &self.config, |_| {})?;
+            let recovered = segment.recover(self.recovery_point, &self.config, |header| {
+                note_epoch(&mut epochs, header);
+            })?;
             end = if recovered.damaged {
                 self.recovery_point
             } else {
                 recovered.next_offset
             };
             segments.push(Arc::new(segment));
+            checked_end = Some(end);
             if recovered.cut_bytes > 0 || recovered.damaged {
-                for base in ordered.by_ref() {
-                    tracing::warn!(folder = %self.folder.display(), base, "removing a segment behind the end of the log");
-                    Segment::open_untrusted(&self.folder, base, self.now_ms)?.remove_files()?;
-                }
+                self.remove_segments(ordered)?;
+                break;
             }
         }
         if end < self.log_start {
@@ -94,7 +113,16 @@ impl Opening {
                 self.now_ms,
             )?));
         }
-        self.assemble(segments, end)
+        self.assemble(segments, end, epochs)
+    }
+
+    /// Removes segments behind the end of the log.
+    fn remove_segments(&self, bases: impl Iterator<Item = i64>) -> Result<(), LogError> {
+        for base in bases {
+            tracing::warn!(folder = %self.folder.display(), base, "removing a segment behind the end of the log");
+            Segment::open_untrusted(&self.folder, base, self.now_ms)?.remove_files()?;
+        }
+        Ok(())
     }
 
     /// Where the last segment ends. If it is damaged, the offset that is known to be durable is the end, so that no
@@ -109,7 +137,12 @@ impl Opening {
         }
     }
 
-    fn assemble(self, segments: Vec<Arc<Segment>>, end: i64) -> Result<Log, LogError> {
+    fn assemble(
+        self,
+        segments: Vec<Arc<Segment>>,
+        end: i64,
+        mut found_epochs: Vec<(i32, i64)>,
+    ) -> Result<Log, LogError> {
         let first = segments.first().map_or(0, |segment| segment.base_offset);
         let start = self.log_start.max(first);
         let flushed = if self.clean {
@@ -118,6 +151,17 @@ impl Opening {
             self.recovery_point.min(end)
         };
         let mut epochs = Epochs::open(&self.folder, end)?;
+        if epochs.latest().is_none() {
+            found_epochs.clear();
+            for segment in &segments {
+                let read = segment.headers(start, |header| note_epoch(&mut found_epochs, header));
+                match read {
+                    Err(LogError::Corrupt { .. }) => {}
+                    read => read?,
+                }
+            }
+        }
+        epochs.learn(&found_epochs)?;
         epochs.truncate_before(start)?;
         let log = Log {
             folder: self.folder,
@@ -131,10 +175,13 @@ impl Opening {
             writer: Mutex::new(Writer {
                 producers: Producers::default(),
                 snapshot_at: start,
+                cut_unfinished: false,
             }),
+            flushing: Mutex::new(()),
             structure: Mutex::new(()),
             trash: Mutex::new(Vec::new()),
             name_synced: AtomicBool::new(self.clean),
+            tail_in_doubt: !self.clean,
             jitter: platform::random::below(1000) as f64 / 1000.0,
         };
         log.reload_producers(&mut log.writer.lock())?;
@@ -146,7 +193,10 @@ impl Opening {
             platform::fs::read_dir(&self.folder).map_err(LogError::io("list", &self.folder))?;
         Ok(entries
             .iter()
-            .filter_map(|entry| entry.file_name.strip_suffix(".log")?.parse().ok())
+            .filter_map(|entry| entry.file_name.strip_suffix(".log"))
+            // Others are not ours, such as a copy that someone made.
+            .filter(|base| base.len() == 20)
+            .filter_map(|base| base.parse().ok())
             .collect())
     }
 

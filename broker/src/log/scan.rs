@@ -90,14 +90,7 @@ impl<'a> Headers<'a> {
                 RecordError::Truncated { needed, found },
             ));
         }
-        if header.last_offset_delta < 0 || header.base_offset < self.expected_offset {
-            let reason = format!(
-                "offsets go back to {} from {}",
-                header.last_offset(),
-                self.expected_offset
-            );
-            return Err(corrupt(self.path, position, reason));
-        }
+        check_order(self.path, position, &header, self.expected_offset)?;
         self.expected_offset = header.next_offset();
         self.position = found.end();
         Ok(Some(found))
@@ -107,6 +100,23 @@ impl<'a> Headers<'a> {
         let from = usize::try_from(self.position.checked_sub(self.window_at)?).ok()?;
         self.window.get(from..from.checked_add(HEADER_BYTES)?)
     }
+}
+
+/// Refuses a batch that starts before the one in front of it ends.
+fn check_order(
+    path: &Path,
+    position: u64,
+    header: &BatchHeader,
+    expected_offset: i64,
+) -> Result<(), LogError> {
+    if header.last_offset_delta >= 0 && header.base_offset >= expected_offset {
+        return Ok(());
+    }
+    let reason = format!(
+        "offsets go back to {} from {expected_offset}",
+        header.last_offset()
+    );
+    Err(corrupt(path, position, reason))
 }
 
 /// Fills as much of `buffer` as the file has.
@@ -130,6 +140,7 @@ pub(crate) struct Verified<'a> {
     position: u64,
     end: u64,
     chunk: Bytes,
+    expected_offset: i64,
 }
 
 impl<'a> Verified<'a> {
@@ -140,6 +151,7 @@ impl<'a> Verified<'a> {
             position,
             end,
             chunk: Bytes::new(),
+            expected_offset: i64::MIN,
         }
     }
 
@@ -181,6 +193,8 @@ impl<'a> Verified<'a> {
         };
         let batch = batch.and_then(|batch| batch.verify().map(|()| batch));
         let batch = batch.map_err(|error| corrupt(self.path, position, error))?;
+        check_order(self.path, position, &batch.header, self.expected_offset)?;
+        self.expected_offset = batch.header.next_offset();
         self.chunk = self.chunk.slice(batch.bytes.len()..);
         self.position += batch.bytes.len() as u64;
         Ok(Some((position, batch)))

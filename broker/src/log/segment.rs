@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use platform::fs::{File, OpenOptions};
 
 use super::index::{Entry, Index, OffsetEntry, TimeEntry};
-use super::scan::{Found, Headers, Verified, corrupt, read_up_to};
+use super::scan::{Found, Headers, Verified, corrupt};
 use super::{LogConfig, LogError};
 
 /// A batch as it is appended: the 16 bytes that the broker sets, and the rest as it came.
@@ -54,6 +54,16 @@ pub(crate) struct Segment {
     /// so only once.
     sync_failed: Mutex<bool>,
     state: Mutex<State>,
+}
+
+/// A batch whose offsets do not fit those of its neighbours.
+fn misplaced(path: &Path, position: u64, header: &BatchHeader) -> LogError {
+    let reason = format!(
+        "offsets {} to {} do not belong there",
+        header.base_offset,
+        header.last_offset()
+    );
+    corrupt(path, position, reason)
 }
 
 /// A file of a segment: `suffix` is "log", "index", "timeindex", or one of them with ".cleaned" and so on.
@@ -140,14 +150,15 @@ impl Segment {
 
     fn has_usable_indexes(&self) -> Result<bool, LogError> {
         let state = self.state.lock();
-        Ok(state.offsets.is_sorted()?
+        let last = state.offsets.last();
+        Ok(platform::fs::exists(state.offsets.path())
+            && platform::fs::exists(state.times.path())
+            && state.offsets.is_sorted()?
             && state.times.is_sorted()?
-            && state
-                .offsets
-                .last()
-                .is_none_or(|last| u64::from(last.position) < self.size())
-            && platform::fs::exists(state.offsets.path())
-            && platform::fs::exists(state.times.path()))
+            && match last {
+                Some(last) => self.has_batch_of(last)?,
+                None => true,
+            })
     }
 
     /// Opens a segment that [`Segment::recover`] is going to check.
@@ -405,36 +416,60 @@ impl Segment {
     pub(crate) fn sync_all(&self) -> Result<(), LogError> {
         self.close()?;
         self.sync()?;
+        self.sync_indexes()
+    }
+
+    /// Makes what is stored of the indexes durable.
+    pub(crate) fn sync_indexes(&self) -> Result<(), LogError> {
         let state = self.state.lock();
         state.offsets.sync()?;
         state.times.sync()
     }
 
-    /// A position at or before the batch with `offset`.
+    /// A position at or before the batch with `offset`. The index is only believed where its entry's batch is.
     fn position_before(&self, offset: i64) -> Result<u64, LogError> {
         let state = self.state.lock();
         if state.next_read.0 == offset {
             return Ok(state.next_read.1);
         }
         // An entry has its batch's last offset, so the batch with `offset` is at or behind the floor's.
-        Ok(state
-            .offsets
-            .floor(offset - self.base_offset)?
-            .map_or(0, |entry| u64::from(entry.position)))
+        let entry = state.offsets.floor(offset.saturating_sub(self.base_offset))?;
+        drop(state);
+        match entry {
+            Some(entry) if self.has_batch_of(entry)? => Ok(u64::from(entry.position)),
+            _ => Ok(0),
+        }
+    }
+
+    /// Whether the batch that an index entry names is where it says.
+    fn has_batch_of(&self, entry: OffsetEntry) -> Result<bool, LogError> {
+        let path = self.path();
+        let position = u64::from(entry.position);
+        match Headers::new(&self.file, &path, position, self.size()).next() {
+            Ok(found) => Ok(found.is_some_and(|found| {
+                found.header.last_offset() - self.base_offset == i64::from(entry.relative)
+            })),
+            Err(LogError::Corrupt { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The first batch that ends at `offset` or later.
     fn find(&self, offset: i64) -> Result<Option<Found>, LogError> {
         let path = self.path();
-        let mut headers = Headers::new(
-            &self.file,
-            &path,
-            self.position_before(offset)?,
-            self.size(),
-        );
+        let start = self.position_before(offset)?;
+        let goes_on = self.state.lock().next_read == (offset, start);
+        let mut headers = Headers::new(&self.file, &path, start, self.size());
         let mut before: Option<Found> = None;
         let found = loop {
             match headers.next()? {
+                // Nothing ends where a reader went on, or before the segment.
+                Some(found)
+                    if (goes_on && found.header.base_offset < offset)
+                        || found.header.base_offset < self.base_offset =>
+                {
+                    return Err(misplaced(&path, found.position, &found.header));
+                }
                 Some(found) if found.header.last_offset() < offset => before = Some(found),
                 found => break found,
             }
@@ -464,15 +499,18 @@ impl Segment {
             return Ok(None);
         };
         if first.header.base_offset >= limit {
+            if self.is_misplaced(&first, limit)? {
+                return Err(misplaced(&self.path(), first.position, &first.header));
+            }
             return Ok(None);
         }
         let available = usize::try_from(self.size() - first.position).unwrap_or(usize::MAX);
         let len = max_bytes.max(first.header.total_bytes()).min(available);
         let path = self.path();
-        let mut buffer = vec![0; len];
-        let read = read_up_to(&self.file, &mut buffer, first.position)
+        let mut buffer = Vec::new();
+        self.file
+            .append_from(&mut buffer, len, first.position)
             .map_err(LogError::io("read", &path))?;
-        buffer.truncate(read);
         let buffer = Bytes::from(buffer);
         let mut end = 0;
         let mut next_offset = from;
@@ -483,11 +521,21 @@ impl Segment {
                 Err(_) if end > 0 => break,
                 Err(error) => return Err(corrupt(&path, first.position, error)),
             };
-            if batch.header.base_offset >= limit {
+            let header = batch.header;
+            if header.base_offset >= limit || (end > 0 && header.base_offset < next_offset) {
                 break;
             }
+            if header.base_offset > next_offset {
+                let position = first.position + end as u64;
+                if self.is_misplaced(&Found { position, header }, limit)? {
+                    if end > 0 {
+                        break;
+                    }
+                    return Err(misplaced(&path, position, &header));
+                }
+            }
             end += batch.bytes.len();
-            next_offset = batch.header.next_offset();
+            next_offset = header.next_offset();
         }
         if end == 0 {
             return Err(corrupt(
@@ -498,6 +546,19 @@ impl Segment {
         }
         self.state.lock().next_read = (next_offset, first.position + end as u64);
         Ok(Some(buffer.slice(..end)))
+    }
+
+    /// Whether a batch that offsets are missing in front of does not fit what follows either. The checksum does not
+    /// cover offsets; compaction leaves such gaps too.
+    fn is_misplaced(&self, found: &Found, limit: i64) -> Result<bool, LogError> {
+        let path = self.path();
+        let next = found.header.next_offset();
+        match Headers::new(&self.file, &path, found.end(), self.size()).next() {
+            Ok(Some(following)) => Ok(following.header.base_offset < next),
+            Ok(None) => Ok(next > limit),
+            Err(LogError::Corrupt { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Headers of all batches from the one with `from` on.
@@ -543,7 +604,7 @@ impl Segment {
                 return Ok(None);
             }
             // All records up to the offset of an entry below `timestamp` are older.
-            match state.times.floor(timestamp - 1)? {
+            match state.times.floor(timestamp.saturating_sub(1))? {
                 Some(entry) => self.base_offset + i64::from(entry.relative),
                 None => self.base_offset,
             }
@@ -670,7 +731,9 @@ impl Segment {
                 .lock()
                 .offsets
                 .floor(recovery_point - 1 - self.base_offset)?;
-            if let Some(entry) = entry {
+            if let Some(entry) = entry
+                && self.has_batch_of(entry)?
+            {
                 start = u64::from(entry.position);
                 expected = i64::MIN;
             }
@@ -734,7 +797,8 @@ impl Segment {
         self.file
             .sync_data()
             .map_err(LogError::io("sync", &self.path.read()))?;
-        self.synced.store(size, Ordering::Release);
+        // Not raised: a sync that failed before may have dropped what lies in front, and this one does not say so.
+        self.synced.fetch_min(size, Ordering::AcqRel);
         self.state.lock().reserved = size;
         Ok(())
     }

@@ -27,9 +27,11 @@ pub(crate) struct Writer {
     pub(crate) producers: Producers,
     /// Offset of the newest stored snapshot.
     pub(crate) snapshot_at: i64,
+    /// Records behind the log's end could not be cut off everywhere; nothing is appended before they are.
+    pub(crate) cut_unfinished: bool,
 }
 
-/// See the module. Locks are taken in this order: `structure`, `writer`, `segments` or `epochs`.
+/// See the module. Locks are taken in this order: `structure`, `writer`, `flushing`, `segments` or `epochs`.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) folder: PathBuf,
@@ -41,6 +43,9 @@ pub(crate) struct Log {
     pub(crate) start: AtomicI64,
     pub(crate) end: AtomicI64,
     pub(crate) flushed: AtomicI64,
+    /// Held during a flush and while the end is cut, so that a flush does not vouch for records that were cut off
+    /// meanwhile.
+    pub(crate) flushing: Mutex<()>,
     pub(crate) writer: Mutex<Writer>,
     /// Held by whoever removes or replaces segments.
     pub(crate) structure: Mutex<()>,
@@ -48,6 +53,8 @@ pub(crate) struct Log {
     pub(crate) trash: Mutex<Vec<(i64, Arc<Segment>)>>,
     /// Whether the folder's own name and the files that describe it are durable.
     pub(crate) name_synced: AtomicBool,
+    /// Opened after an unclean stop: what was last appended before may be missing.
+    pub(crate) tail_in_doubt: bool,
     /// Taken off `segment.ms`, as a share of the jitter.
     pub(crate) jitter: f64,
 }
@@ -59,6 +66,11 @@ impl Log {
 
     pub(crate) fn set_config(&self, config: LogConfig) {
         *self.config.write() = Arc::new(config);
+    }
+
+    /// Whether records that were acknowledged before the last start may be missing at the end.
+    pub(crate) fn tail_in_doubt(&self) -> bool {
+        self.tail_in_doubt
     }
 
     /// First offset there is.
@@ -173,6 +185,7 @@ impl Log {
 
     /// Makes everything durable that was appended before the call, and answers up to where.
     pub(crate) fn flush(&self) -> Result<i64, LogError> {
+        let _flushing = self.flushing.lock();
         let end = self.end();
         let flushed = self.flushed();
         if flushed < end {
@@ -220,6 +233,9 @@ impl Log {
         let mut writer = self.writer.lock();
         self.active().close()?;
         self.flush()?;
+        // The next start takes the names for durable, also where nothing was appended.
+        self.sync_name()?;
+        self.active().sync()?;
         let end = self.end();
         writer.store_snapshot(&self.folder, end)
     }
@@ -227,25 +243,17 @@ impl Log {
     /// Drops everything from `offset` on: an append that could not be made durable. Whoever calls holds the writer,
     /// so `structure` is not taken: segments at the end are nobody else's.
     fn truncate_with(&self, writer: &mut Writer, offset: i64) -> Result<(), LogError> {
-        if offset >= self.end() {
+        if offset >= self.end() && !writer.cut_unfinished {
             return Ok(());
         }
+        let _flushing = self.flushing.lock();
+        writer.cut_unfinished = true;
         self.end.store(offset, Ordering::Release);
         self.flushed.fetch_min(offset, Ordering::AcqRel);
         let config = self.config();
-        let mut dropped = Vec::new();
-        {
-            let mut segments = self.segments.write();
-            while segments.len() > 1
-                && segments
-                    .last()
-                    .is_some_and(|last| last.base_offset >= offset)
-            {
-                dropped.extend(segments.pop());
-            }
-        }
-        for segment in dropped {
-            segment.remove_files()?;
+        while self.segments.read().len() > 1 && self.active().base_offset >= offset {
+            self.active().remove_files()?;
+            self.segments.write().pop();
         }
         self.active().truncate_from(offset, &config)?;
         self.epochs.lock().truncate_from(offset)?;
@@ -271,6 +279,7 @@ impl Log {
         *writer = Writer {
             producers,
             snapshot_at: from,
+            cut_unfinished: false,
         };
         Ok(())
     }
@@ -315,7 +324,7 @@ impl Log {
 
 impl Writer {
     fn store_snapshot(&mut self, folder: &Path, offset: i64) -> Result<(), LogError> {
-        if offset > self.snapshot_at {
+        if offset > self.snapshot_at && !self.cut_unfinished {
             producers::store(&self.producers, folder, offset, SNAPSHOTS_KEPT)?;
             self.snapshot_at = offset;
         }
@@ -379,16 +388,28 @@ impl Appender<'_> {
 
     /// Ends the active segment and starts the next.
     pub(crate) fn roll(&mut self, now_ms: i64) -> Result<(), LogError> {
+        self.finish_cut()?;
         let active = self.log.active();
         let end = self.log.end();
         if active.base_offset == end {
             return Ok(());
         }
         active.close()?;
+        // Once the recovery point is behind the segment, its indexes are trusted.
+        active.sync_indexes()?;
         self.writer.store_snapshot(&self.log.folder, end)?;
         let next = Segment::create(&self.log.folder, end, "", now_ms)?;
         self.log.segments.write().push(Arc::new(next));
         Ok(())
+    }
+
+    /// Ends a cut that failed before, if there was one. What producers sent behind it is remembered until then, so
+    /// nothing may be answered from memory either.
+    pub(crate) fn finish_cut(&mut self) -> Result<(), LogError> {
+        if !self.writer.cut_unfinished {
+            return Ok(());
+        }
+        self.truncate_from(self.log.end())
     }
 
     /// Drops everything from `offset` on.

@@ -234,7 +234,7 @@ fn a_flip_of_any_byte_is_never_served() {
         std::fs::write(&path, &bytes).unwrap();
         let in_batch = at % batch_bytes;
         if in_batch < 8 || (12..16).contains(&in_batch) {
-            continue; // Offset and epoch are outside the checksum, as in Kafka.
+            continue; // Offset and epoch are outside the checksum, as in Kafka; see the next test.
         }
         // After an orderly end nothing may vanish: the damage stays, and is an error for who reads it.
         let log = opening(folder.path(), true, 5).open().unwrap();
@@ -263,6 +263,59 @@ fn a_flip_of_any_byte_is_never_served() {
         let log = opening(folder.path(), false, 0).open().unwrap();
         assert_eq!(log.end(), damaged, "byte {at}");
         expect_lines(&log, damaged);
+    }
+}
+
+#[test]
+fn a_flip_in_an_offset_skips_nothing_and_shows_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = opening(folder.path(), false, 0).open().unwrap();
+    for n in 0..40 {
+        append_line(&log, n);
+    }
+    log.close().unwrap();
+    drop(log);
+    let names = files(folder.path(), ".log");
+    assert!(names.len() > 2);
+    for name in names {
+        let path = folder.path().join(name);
+        let whole = platform::fs::read(&path).unwrap();
+        let starts: Vec<usize> = batches(Bytes::from(whole.clone()))
+            .scan(0, |at, batch| {
+                let start = *at;
+                *at += batch.unwrap().bytes.len();
+                Some(start)
+            })
+            .collect();
+        for (start, byte, bit) in starts
+            .into_iter()
+            .flat_map(|start| (0..8).flat_map(move |byte| (0..8).map(move |bit| (start, byte, bit))))
+        {
+            let mut bytes = whole.clone();
+            bytes[start + byte] ^= 1 << bit;
+            std::fs::write(&path, &bytes).unwrap();
+            let Ok(log) = opening(folder.path(), true, 40).open() else {
+                continue;
+            };
+            for max_bytes in [1, 10_000] {
+                let mut at = 0;
+                while at < 40 {
+                    let Ok(read) = log.read(at, max_bytes, 40) else { break };
+                    assert!(!read.is_empty(), "{start} {byte} {bit}: stuck at {at}");
+                    for batch in batches(read) {
+                        let batch = batch.unwrap();
+                        let record = batch.records(MAX).unwrap().next().unwrap().unwrap();
+                        assert_eq!(
+                            (record.offset, record.value.unwrap()),
+                            (at, Bytes::from(format!("value number {at}"))),
+                            "{start} {byte} {bit}"
+                        );
+                        at = batch.header.next_offset();
+                    }
+                }
+            }
+        }
+        std::fs::write(&path, &whole).unwrap();
     }
 }
 
@@ -591,6 +644,167 @@ fn tombstones_go_after_their_time_and_an_empty_batch_keeps_its_producers_sequenc
     std::fs::remove_dir_all(folder.path().join("x")).unwrap_or_default();
     let log = opening(folder.path(), false, 0).open().unwrap();
     assert_eq!(keys(&log), [(2, true)]);
+}
+
+#[test]
+fn a_segment_behind_a_gap_goes_after_a_power_cut() {
+    let build = || {
+        let folder = tempfile::tempdir().unwrap();
+        let log = opening(folder.path(), false, 0).open().unwrap();
+        for n in 0..60 {
+            append_line(&log, n);
+        }
+        let bases: Vec<i64> = log.segments_from(0).iter().map(|s| s.base_offset).collect();
+        assert!(bases.len() > 3);
+        (folder, bases)
+    };
+    // The file system lost whole batches at the end of a segment, but not what was written to the next one.
+    let (folder, bases) = build();
+    let path = folder.path().join(format!("{:020}.log", bases[1]));
+    let whole = Bytes::from(std::fs::read(&path).unwrap());
+    let last = batches(whole.clone()).last().unwrap().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len((whole.len() - last.bytes.len()) as u64)
+        .unwrap();
+    let log = opening(folder.path(), false, bases[1]).open().unwrap();
+    assert_eq!(log.end(), bases[2] - 1);
+    expect_lines(&log, log.end());
+    assert_eq!(files(folder.path(), ".log").len(), 2);
+    // A segment that was cut off and came back lies before the end of the one in front.
+    let (folder, bases) = build();
+    let stray = folder.path().join(format!("{:020}.log", bases[1] + 1));
+    std::fs::copy(
+        folder.path().join(format!("{:020}.log", bases[2])),
+        &stray,
+    )
+    .unwrap();
+    for base in &bases[2..] {
+        std::fs::remove_file(folder.path().join(format!("{base:020}.log"))).unwrap();
+    }
+    let log = opening(folder.path(), false, bases[1]).open().unwrap();
+    assert_eq!(log.end(), bases[2]);
+    expect_lines(&log, bases[2]);
+    assert!(!stray.exists());
+}
+
+#[test]
+fn compaction_leaves_no_gap_between_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = opening(folder.path(), false, 0).open().unwrap();
+    let put = |value: &str| {
+        let records = [(Some("key"), Some(value))];
+        append(&log, &batch_of(&records, NOW, ProducerIdentity::NONE)).unwrap();
+    };
+    for _ in 0..3 {
+        put("old");
+        put("older");
+        log.appender().roll(NOW).unwrap();
+    }
+    put("new");
+    clean(&log, 0, NOW).unwrap();
+    log.flush().unwrap();
+    assert_eq!(values(&log), ["older", "new"]);
+    put("newest");
+    log.appender().roll(NOW).unwrap();
+    clean(&log, 0, NOW).unwrap();
+    assert_eq!(values(&log), ["newest"]);
+    drop(log);
+    let log = opening(folder.path(), false, 0).open().unwrap();
+    assert_eq!((log.end(), values(&log)), (8, vec!["newest".to_owned()]));
+}
+
+#[test]
+fn compaction_with_little_memory_takes_a_part_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Opening {
+        options: Arc::new(LogOptions {
+            cleaner_dedupe_bytes: 10 * 48,
+            ..LogOptions::default()
+        }),
+        ..opening(folder.path(), false, 0)
+    };
+    let log = log.open().unwrap();
+    for n in 0..200 {
+        let (key, value) = (format!("key-{}", n % 40), n.to_string());
+        let records = [(Some(&*key), Some(&*value))];
+        append(&log, &batch_of(&records, NOW, ProducerIdentity::NONE)).unwrap();
+    }
+    log.appender().roll(NOW).unwrap();
+    let mut first_dirty = 0;
+    while first_dirty < 200 {
+        let cleaned = clean(&log, first_dirty, NOW).unwrap();
+        assert!((first_dirty + 1..=first_dirty + 10).contains(&cleaned.clean_up_to));
+        first_dirty = cleaned.clean_up_to;
+    }
+    let want: Vec<String> = (160..200).map(|n: i32| n.to_string()).collect();
+    assert_eq!(values(&log), want);
+}
+
+#[test]
+fn an_index_that_names_other_places_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = opening(folder.path(), false, 0).open().unwrap();
+    for n in 0..12 {
+        append_line(&log, n);
+    }
+    log.close().unwrap();
+    drop(log);
+    let path = folder.path().join("00000000000000000000.index");
+    let whole = std::fs::read(&path).unwrap();
+    assert!(whole.len() >= 24);
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 3;
+        for (clean, recovery_point) in [(true, 12), (false, 12), (false, 5)] {
+            std::fs::write(&path, &bytes).unwrap();
+            let log = opening(folder.path(), clean, recovery_point).open().unwrap();
+            assert_eq!(log.end(), 12, "byte {at}");
+            for offset in (0..12).rev() {
+                let read = log.read(offset, 1, 12).unwrap();
+                let found = Batch::parse(&read).unwrap().header.base_offset;
+                assert_eq!(found, offset, "byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lost_leader_epochs_are_read_from_the_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = opening(folder.path(), false, 0).open().unwrap();
+    let append_in = |epoch: i32| {
+        let bytes = batch_of(&[(None, Some("x"))], NOW, ProducerIdentity::NONE);
+        let mut header = Batch::parse(&bytes).unwrap().header;
+        (header.base_offset, header.partition_leader_epoch) = (log.end(), epoch);
+        let (prefix, rest) = bytes.split_first_chunk().unwrap();
+        let mut prefix = *prefix;
+        assign_offsets(&mut prefix, header.base_offset, epoch);
+        let placed = Placed { header, prefix, rest };
+        log.appender().append(&placed, NOW).unwrap();
+    };
+    for epoch in [0, 0, 2, 5, 5] {
+        append_in(epoch);
+    }
+    log.flush().unwrap();
+    drop(log);
+    let path = folder.path().join("leader-epoch-checkpoint");
+    let whole = std::fs::read(&path).unwrap();
+    for (left, recovery_point) in [(&b""[..], 5), (b"0\n1\n0 0\n", 1), (&whole, 5)] {
+        std::fs::write(&path, left).unwrap();
+        let log = opening(folder.path(), false, recovery_point).open().unwrap();
+        let epochs = log.epochs.lock();
+        assert_eq!(epochs.end_of(0, 5), (0, 2));
+        assert_eq!(epochs.end_of(2, 5), (2, 3));
+        assert_eq!(epochs.latest(), Some(5));
+    }
+}
+
+#[test]
+fn what_is_closed_in_an_orderly_way_has_durable_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = opening(folder.path(), false, 0).open().unwrap();
+    log.close().unwrap();
+    assert!(log.name_synced.load(std::sync::atomic::Ordering::Acquire));
 }
 
 /// What is done to a compacted log.

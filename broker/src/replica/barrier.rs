@@ -1,7 +1,7 @@
 //! The order of durability across partitions: before an offset is made durable, the records are that it may cover.
 
 use std::collections::HashMap;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -17,9 +17,14 @@ pub(crate) struct Barrier {
 }
 
 impl Barrier {
-    /// Notes that a partition has records that are not durable; called before they are acknowledged.
-    pub(crate) fn note(&self, id: u64, partition: Weak<Partition>) {
-        self.unflushed.lock().insert(id, partition);
+    /// Notes that a partition has records that are not durable; called after each append that leaves some, before
+    /// it is acknowledged. The lock orders it against [`Barrier::flush`]: an append is seen by the flush that takes
+    /// its note.
+    pub(crate) fn note(&self, id: u64, partition: &Weak<Partition>) {
+        self.unflushed
+            .lock()
+            .entry(id)
+            .or_insert_with(|| Weak::clone(partition));
     }
 
     /// Makes everything durable that was noted before the call. Blocks.
@@ -28,19 +33,17 @@ impl Barrier {
     /// The first partition's that could not be flushed; it and the rest stay noted.
     pub(crate) fn flush(&self) -> Result<(), LogError> {
         let _flushing = self.flushing.lock();
-        let mut noted = std::mem::take(&mut *self.unflushed.lock()).into_iter();
-        let mut result = Ok(());
-        for partition in noted
-            .by_ref()
-            .filter_map(|(_, partition)| partition.upgrade())
-        {
-            result = partition.flush();
-            if result.is_err() {
-                break;
+        let noted = std::mem::take(&mut *self.unflushed.lock());
+        let mut left: Vec<Arc<Partition>> = noted.values().filter_map(Weak::upgrade).collect();
+        while let Some(partition) = left.last() {
+            if let Err(error) = partition.flush() {
+                for partition in left {
+                    partition.note_unflushed(platform::clock::unix_millis());
+                }
+                return Err(error);
             }
+            left.pop();
         }
-        // The failed one has noted itself again.
-        self.unflushed.lock().extend(noted);
-        result
+        Ok(())
     }
 }

@@ -22,6 +22,7 @@ impl AppendError {
     pub(crate) const INVALID_TIMESTAMP: i16 = 32;
     pub(crate) const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
     pub(crate) const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
+    pub(crate) const UNKNOWN_PRODUCER_ID: i16 = 59;
     pub(crate) const INVALID_PRODUCER_EPOCH: i16 = 47;
     pub(crate) const INVALID_TXN_STATE: i16 = 48;
     pub(crate) const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;

@@ -1,8 +1,10 @@
 //! What happens to logs by itself: flushing, checkpoints, retention and compaction.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -82,8 +84,16 @@ async fn repeat(
             () = tokio::time::sleep(pause) => {}
         }
         let replicas = Arc::clone(&replicas);
-        if let Err(error) = platform::blocking::run(move || work(&replicas)).await {
-            tracing::warn!(%error, task = name, "log maintenance failed; trying again later");
+        let done = platform::blocking::run(move || work(&replicas));
+        match AssertUnwindSafe(done).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, task = name, "log maintenance failed; trying again later");
+            }
+            // Nothing would be flushed or removed any more if it ended here.
+            Err(_) => {
+                tracing::error!(task = name, "log maintenance panicked; trying again later");
+            }
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::log::{Appender, Log, LogConfig, LogError, Placed, Sequence};
 /// Topics whose records are durable before they are acknowledged, whatever their configuration.
 const DURABLE_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
 
+/// Milliseconds between two reports that a partition's records cannot be read.
+const UNREADABLE_REPORT_MS: u64 = 60_000;
+
 /// Who appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -108,8 +111,9 @@ pub struct Partition {
     high_watermark: watch::Sender<i64>,
     barrier: Arc<Barrier>,
     me: Weak<Self>,
-    noted: AtomicBool,
     unflushed_since_ms: AtomicI64,
+    /// When it was last reported that records cannot be read, in milliseconds.
+    unreadable_reported_ms: AtomicI64,
     deleted: AtomicBool,
 }
 
@@ -135,8 +139,8 @@ impl Partition {
             queue: Mutex::new(Queue::default()),
             barrier,
             me: me.clone(),
-            noted: AtomicBool::new(false),
             unflushed_since_ms: AtomicI64::new(i64::MAX),
+            unreadable_reported_ms: AtomicI64::new(i64::MIN),
             deleted: AtomicBool::new(false),
         });
         if partition.log.flushed() < partition.log.end() {
@@ -279,6 +283,10 @@ impl Partition {
         }
         let now_ms = platform::clock::unix_millis();
         let mut appender = self.log.appender();
+        // Until then the log remembers batches that are not in it.
+        if let Err(error) = appender.finish_cut() {
+            return answer_all(requests, &AppendError::from(&error));
+        }
         let before = self.log.end();
         let mut done = Vec::with_capacity(requests.len());
         for request in requests {
@@ -388,6 +396,14 @@ impl Partition {
         let id = batch.producer_id;
         match appender.producers().check(batch) {
             Sequence::Next => Ok(None),
+            Sequence::Unknown if self.log.tail_in_doubt() => Err(AppendError::new(
+                AppendError::UNKNOWN_PRODUCER_ID,
+                format!(
+                    "producer {id} goes on with sequence number {} after an unclean stop, and nothing before it is in the log",
+                    batch.base_sequence
+                ),
+            )),
+            Sequence::Unknown => Ok(None),
             Sequence::Duplicate(known) => Ok(Some(Appended {
                 base_offset: known.base_offset(),
                 last_offset: known.last_offset,
@@ -433,7 +449,8 @@ impl Partition {
             Bytes::new()
         } else {
             self.blocking(move |log| log.read(from, max_bytes, limit))
-                .await?
+                .await
+                .inspect_err(|error| self.report_unreadable(error))?
         };
         Ok(Read {
             records,
@@ -442,6 +459,19 @@ impl Partition {
             log_start_offset: self.log.start(),
             aborted: Vec::new(),
         })
+    }
+
+    /// Says in the log that records are damaged or cannot be read; readers try again and again.
+    fn report_unreadable(&self, error: &LogError) {
+        if !matches!(error, LogError::Corrupt { .. } | LogError::Io { .. }) {
+            return;
+        }
+        let now_ms = platform::clock::unix_millis();
+        let last_ms = self.unreadable_reported_ms.load(Ordering::Acquire);
+        if now_ms.abs_diff(last_ms) >= UNREADABLE_REPORT_MS {
+            self.unreadable_reported_ms.store(now_ms, Ordering::Release);
+            tracing::error!(%error, topic = %self.topic, partition = self.index, "records cannot be read");
+        }
     }
 
     /// Offset, timestamp and leader epoch of the first record that is at least as new as `timestamp`.
@@ -499,6 +529,11 @@ impl Partition {
         &self.log
     }
 
+    #[cfg(test)]
+    pub(crate) fn barrier(&self) -> &Barrier {
+        &self.barrier
+    }
+
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
     }
@@ -521,23 +556,23 @@ impl Partition {
         self.unflushed_since_ms.load(Ordering::Acquire)
     }
 
-    fn note_unflushed(&self, now_ms: i64) {
-        if !self.noted.swap(true, Ordering::AcqRel) {
-            self.unflushed_since_ms.store(now_ms, Ordering::Release);
-            self.barrier.note(self.id, self.me.clone());
-        }
+    pub(crate) fn note_unflushed(&self, now_ms: i64) {
+        self.unflushed_since_ms.fetch_min(now_ms, Ordering::AcqRel);
+        self.barrier.note(self.id, &self.me);
     }
 
     /// Makes everything durable that was appended before the call. Blocks.
     pub(crate) fn flush(&self) -> Result<(), LogError> {
-        // What is appended from now on has to be noted again.
-        self.noted.store(false, Ordering::Release);
         let since = self.unflushed_since_ms.swap(i64::MAX, Ordering::AcqRel);
-        self.log.flush().map(|_| ()).inspect_err(|_| {
-            self.noted.store(true, Ordering::Release);
-            self.unflushed_since_ms.fetch_min(since, Ordering::AcqRel);
-            self.barrier.note(self.id, self.me.clone());
-        })
+        match self.log.flush() {
+            Ok(_) => Ok(()),
+            // Its folder is gone, and nobody needs what was in it.
+            Err(_) if self.is_deleted() => Ok(()),
+            Err(error) => {
+                self.unflushed_since_ms.fetch_min(since, Ordering::AcqRel);
+                Err(error)
+            }
+        }
     }
 
     pub(crate) async fn blocking<T: Send + 'static>(

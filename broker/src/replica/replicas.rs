@@ -1,6 +1,6 @@
 //! Every partition on this node, and the checkpoints of its data folders.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +33,9 @@ pub struct Replicas {
     barrier: Arc<Barrier>,
     /// Offset up to which each compacted partition is clean.
     clean_up_to: Mutex<OffsetMap>,
+    /// Partitions with damage in what would be cleaned, by folder; they are left alone until the next start, so that
+    /// the others have their turn.
+    uncleanable: Mutex<HashSet<PathBuf>>,
     /// What the checkpoints say, to write them only when they change.
     written: Mutex<HashMap<PathBuf, OffsetMap>>,
 }
@@ -42,6 +45,37 @@ fn parse_folder(folder_name: &str) -> Option<(&str, i32)> {
     let (topic, index) = folder_name.rsplit_once('-')?;
     let index: i32 = index.parse().ok()?;
     (!topic.is_empty() && topic != METADATA_TOPIC && index >= 0).then_some((topic, index))
+}
+
+/// Removes a topic's partitions from a data folder, also those that could not be opened, which would come back as a
+/// topic nobody knows. That they are gone is durable.
+fn remove_topic_from(folder: &Path, topic: &str) -> Result<(), LogError> {
+    let entries = platform::fs::read_dir(folder).map_err(LogError::io("list", folder))?;
+    let mut removed = false;
+    let mut result = Ok(());
+    for entry in entries {
+        let Some((name, index)) = parse_folder(&entry.file_name) else {
+            continue;
+        };
+        if !entry.is_dir || name != topic {
+            continue;
+        }
+        let renamed = folder.join(format!(
+            "{topic}-{index}.{:016x}{DELETE_SUFFIX}",
+            platform::random::u64()
+        ));
+        let gone = platform::fs::rename(&entry.path, &renamed)
+            .map_err(LogError::io("rename", &entry.path))
+            .and_then(|()| {
+                platform::fs::remove_dir_all(&renamed).map_err(LogError::io("remove", &renamed))
+            });
+        result = result.and(gone);
+        removed = true;
+    }
+    if removed {
+        platform::fs::sync_dir(folder).map_err(LogError::io("sync", folder))?;
+    }
+    result
 }
 
 impl Replicas {
@@ -63,6 +97,7 @@ impl Replicas {
             names: RwLock::default(),
             barrier: Arc::default(),
             clean_up_to: Mutex::default(),
+            uncleanable: Mutex::default(),
             written: Mutex::default(),
         });
         for folder in &replicas.folders {
@@ -251,7 +286,10 @@ impl Replicas {
                     (offset(name::RECOVERY_POINT)?, offset(name::LOG_START)?);
                 (folder, recovery_point, log_start)
             }
-            None => (self.roomiest_folder().join(&folder_name), 0, 0),
+            None => {
+                self.forget_offsets(&(topic.to_string(), index))?;
+                (self.roomiest_folder().join(&folder_name), 0, 0)
+            }
         };
         let metadata = folder.join(name::PARTITION_METADATA);
         match read_topic_id(&metadata) {
@@ -284,6 +322,20 @@ impl Replicas {
         Ok(partition)
     }
 
+    /// Writes the checkpoints again if they still have the offsets of a deleted partition: after a crash, those would
+    /// be taken for the new one's, and its records for deleted ones.
+    fn forget_offsets(&self, key: &(String, i32)) -> Result<(), LogError> {
+        let remembered = self
+            .written
+            .lock()
+            .values()
+            .any(|offsets| offsets.contains_key(key));
+        if remembered {
+            self.write_checkpoints()?;
+        }
+        Ok(())
+    }
+
     fn roomiest_folder(&self) -> PathBuf {
         let mut folders = self.folders();
         folders.sort_by_key(|(_, partitions)| partitions.len());
@@ -308,21 +360,15 @@ impl Replicas {
         let removed = self.topics.write().remove(topic).unwrap_or_default();
         self.names.write().retain(|_, name| &**name != topic);
         self.clean_up_to.lock().retain(|(name, _), _| name != topic);
-        let mut result = Ok(());
+        for partition in removed.values() {
+            self.uncleanable.lock().remove(partition.folder());
+        }
         for partition in removed.values() {
             partition.mark_deleted();
-            let folder = partition.log().folder();
-            let renamed = folder.with_file_name(format!(
-                "{topic}-{}.{:016x}{DELETE_SUFFIX}",
-                partition.index(),
-                platform::random::u64()
-            ));
-            let gone = platform::fs::rename(folder, &renamed)
-                .map_err(LogError::io("rename", folder))
-                .and_then(|()| {
-                    platform::fs::remove_dir_all(&renamed).map_err(LogError::io("remove", &renamed))
-                });
-            result = result.and(gone);
+        }
+        let mut result = Ok(());
+        for folder in &self.folders {
+            result = result.and(remove_topic_from(folder, topic));
         }
         // Before a topic of that name can be created again, nothing may remember the old offsets.
         result.and(self.write_checkpoints())
@@ -474,7 +520,10 @@ impl Replicas {
         let mut dirtiest: Option<(f64, Arc<Partition>, i64)> = None;
         for partition in self.list() {
             let config = partition.config();
-            if !config.cleanup_policy.compact || partition.is_deleted() {
+            if !config.cleanup_policy.compact
+                || partition.is_deleted()
+                || self.uncleanable.lock().contains(partition.folder())
+            {
                 continue;
             }
             let key = (partition.topic().to_string(), partition.index());
@@ -501,7 +550,19 @@ impl Replicas {
         let Some((_, partition, first_dirty)) = dirtiest else {
             return Ok(false);
         };
-        let cleaned = log::clean(partition.log(), first_dirty, now_ms)?;
+        let cleaned = match log::clean(partition.log(), first_dirty, now_ms) {
+            Ok(cleaned) => cleaned,
+            Err(error @ LogError::Io { .. }) => return Err(error),
+            Err(error) => {
+                tracing::error!(
+                    %error, topic = %partition.topic(), partition = partition.index(),
+                    "a partition cannot be compacted and grows; it is tried again at the next start"
+                );
+                let folder = partition.folder().to_owned();
+                self.uncleanable.lock().insert(folder);
+                return Ok(true);
+            }
+        };
         tracing::debug!(
             topic = %partition.topic(), partition = partition.index(),
             before = cleaned.bytes.0, after = cleaned.bytes.1, "compacted"

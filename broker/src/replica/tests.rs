@@ -579,6 +579,138 @@ async fn an_offset_is_never_durable_before_the_records_it_covers() {
 }
 
 #[tokio::test]
+async fn an_append_that_cannot_be_made_durable_is_cut_off_and_its_retry_is_no_duplicate() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let config = LogConfig {
+        flush_messages: 2,
+        ..LogConfig::default()
+    };
+    let partition = create(&replicas, "orders", config).await;
+    let sent = |n: i32| {
+        let id = ProducerIdentity {
+            producer_id: 1,
+            producer_epoch: 0,
+            base_sequence: n,
+        };
+        let value = n.to_string();
+        encode(Compression::None, &[(None, &value)], now(), id)
+    };
+    partition.append(sent(0), Origin::Client).await.unwrap();
+    // Without the folder its name cannot be made durable, and what is remembered cannot be read again either.
+    let away = folder.path().join("away");
+    std::fs::rename(partition.folder(), &away).unwrap();
+    for _ in 0..2 {
+        let error = partition.append(sent(1), Origin::Client).await.unwrap_err();
+        assert_eq!(error.code(), 56, "{error}");
+        assert_eq!((partition.offsets().log_end, partition.log().flushed()), (1, 0));
+        assert_eq!(values(&partition).await, ["0"]);
+    }
+    std::fs::rename(&away, partition.folder()).unwrap();
+    let again = partition.append(sent(1), Origin::Client).await.unwrap();
+    assert_eq!((again.base_offset, again.duplicate), (1, false));
+    assert_eq!(partition.log().flushed(), 2);
+    assert!(partition.append(sent(0), Origin::Client).await.unwrap().duplicate);
+    assert_eq!(values(&partition).await, ["0", "1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_barrier_covers_what_is_acknowledged_while_others_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let orders = create(&replicas, "orders", LogConfig::default()).await;
+    let flushing = Arc::clone(&orders);
+    let others = tokio::task::spawn_blocking(move || {
+        for _ in 0..2000 {
+            flushing.flush().unwrap();
+        }
+    });
+    let barrier = Arc::clone(&orders);
+    while !others.is_finished() {
+        let appended = orders.append(line("a"), Origin::Client).await.unwrap();
+        let partition = Arc::clone(&barrier);
+        tokio::task::spawn_blocking(move || partition.barrier().flush().unwrap())
+            .await
+            .unwrap();
+        assert!(orders.log().flushed() > appended.last_offset);
+    }
+    others.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_topic_takes_its_partitions_that_cannot_be_opened_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    create(&replicas, "orders", LogConfig::default()).await;
+    let unopened = folder.path().join("orders-1");
+    let other = folder.path().join("orders-archive-1");
+    for path in [&unopened, &other] {
+        std::fs::create_dir(path).unwrap();
+    }
+    replicas.delete("orders").await.unwrap();
+    assert!(!unopened.exists() && other.exists());
+}
+
+#[tokio::test]
+async fn offsets_of_a_deleted_partition_that_are_still_on_disk_are_not_the_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let partition = create(&replicas, "orders", LogConfig::default()).await;
+    for _ in 0..20 {
+        partition.append(line("old"), Origin::Client).await.unwrap();
+    }
+    replicas.delete_records(&partition, 15).await.unwrap();
+    // The checkpoints cannot be written when the topic goes.
+    let blocked = folder.path().join("log-start-offset-checkpoint.tmp");
+    std::fs::create_dir(&blocked).unwrap();
+    assert!(replicas.delete("orders").await.is_err());
+    let create_again = || replicas.create("orders", [4; 16], 0, LogConfig::default(), 0);
+    assert!(create_again().await.is_err());
+    std::fs::remove_dir(&blocked).unwrap();
+    let again = create_again().await.unwrap();
+    again.append(line("new"), Origin::Client).await.unwrap();
+    drop((partition, again, replicas));
+    let partition = open(folder.path()).await.get("orders", 0).unwrap();
+    assert_eq!(values(&partition).await, ["new"]);
+}
+
+#[tokio::test]
+async fn a_damaged_partition_does_not_keep_others_from_being_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let config = LogConfig {
+        segment_bytes: 200,
+        cleanup_policy: CleanupPolicy {
+            compact: true,
+            delete: false,
+        },
+        ..LogConfig::default()
+    };
+    for topic in ["bad", "good"] {
+        let partition = create(&replicas, topic, config.clone()).await;
+        let count = if topic == "bad" { 40 } else { 20 };
+        for n in 0..count {
+            let value = n.to_string();
+            let id = ProducerIdentity::NONE;
+            let batch = encode(Compression::None, &[(Some("key"), &value)], now(), id);
+            partition.append(batch, Origin::Client).await.unwrap();
+        }
+    }
+    let path = folder.path().join("bad-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[65] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let good = replicas.get("good", 0).unwrap();
+    let before = good.size_bytes();
+    let cleaning = Arc::clone(&replicas);
+    tokio::task::spawn_blocking(move || while cleaning.clean_one().unwrap() {})
+        .await
+        .unwrap();
+    assert!(good.size_bytes() < before);
+    assert_eq!(values(&good).await.last().unwrap(), "19");
+}
+
+#[tokio::test]
 async fn flush_messages_makes_every_so_many_records_durable() {
     let folder = tempfile::tempdir().unwrap();
     let replicas = open(folder.path()).await;

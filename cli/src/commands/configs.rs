@@ -246,7 +246,7 @@ async fn alter(
         .filter(|key| {
             !current
                 .iter()
-                .any(|entry| entry.name == *key && is_dynamic(entry))
+                .any(|entry| entry.name == *key && is_own(entry, &resource))
         })
         .collect();
     if !absent.is_empty() {
@@ -347,7 +347,10 @@ fn described(resource: &ConfigResource, entries: &[ConfigEntry], all: bool) -> S
         }
     };
     let shown = |value: &Option<String>| value.as_deref().unwrap_or("null").to_owned();
-    for entry in entries.iter().filter(|entry| all || is_dynamic(entry)) {
+    for entry in entries
+        .iter()
+        .filter(|entry| all || is_own(entry, resource))
+    {
         let synonyms: Vec<String> = entry
             .synonyms
             .iter()
@@ -364,12 +367,13 @@ fn described(resource: &ConfigResource, entries: &[ConfigEntry], all: bool) -> S
     text
 }
 
-/// Whether somebody set it while the cluster was running.
-fn is_dynamic(entry: &ConfigEntry) -> bool {
-    !matches!(
-        entry.source,
-        ConfigSource::Default | ConfigSource::StaticBroker | ConfigSource::Unknown(_)
-    )
+/// Whether somebody set it for this very resource while the cluster was running.
+fn is_own(entry: &ConfigEntry, resource: &ConfigResource) -> bool {
+    match entry.source {
+        ConfigSource::Default | ConfigSource::StaticBroker | ConfigSource::Unknown(_) => false,
+        ConfigSource::DynamicDefaultBroker => resource.name.is_empty(),
+        _ => true,
+    }
 }
 
 fn singular(kind: ConfigResourceType) -> &'static str {

@@ -12,6 +12,7 @@ use kafka_client::{
 };
 
 use crate::connection::{self, ConnectionArguments};
+use crate::interruption::Interruption;
 use crate::invocation::Invocation;
 use crate::properties::{self, Properties};
 use crate::{CliError, output};
@@ -114,11 +115,12 @@ pub fn run(arguments: &Arguments, invocation: &Invocation) -> Result<(), CliErro
         .parsed("auto.commit.interval.ms", "a number of milliseconds")?
         .unwrap_or(5000);
     connection::block_on(async {
+        let mut interruption = Interruption::listen()?;
         let client = connection::connect(&properties, "console-consumer").await?;
         let in_group = config.group_id.is_some();
         let consumer = Consumer::new(client.clone(), config)?;
         let source = if in_group {
-            Source::of_group(client.clone(), consumer, arguments)?
+            Source::of_group(client.clone(), consumer, arguments, commits)?
         } else {
             Source::alone(client.clone(), consumer, arguments, start)?
         };
@@ -138,7 +140,7 @@ pub fn run(arguments: &Arguments, invocation: &Invocation) -> Result<(), CliErro
         };
         let result = tokio::select! {
             result = reading.run() => result,
-            _ = tokio::signal::ctrl_c() => Err(CliError::Exit(130)),
+            exit = interruption.next() => Err(exit),
         };
         let printed = reading.printed;
         // What did not get out of this process counts as not read.

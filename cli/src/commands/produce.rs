@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_client::{Acks, Client, Compression, Delivery, Producer, ProducerConfig, ProducerRecord};
+use kafka_client::{Acks, Compression, Delivery, Producer, ProducerConfig, ProducerRecord};
 
 use crate::connection::{self, ConnectionArguments};
+use crate::interruption::Interruption;
 use crate::invocation::Invocation;
 use crate::properties::{self, Properties};
 use crate::{CliError, output};
@@ -119,72 +120,107 @@ pub fn run(arguments: &Arguments, invocation: &Invocation) -> Result<(), CliErro
     let config = producer_config(&properties)?;
     let topic: Arc<str> = topic.as_str().into();
     connection::block_on(async {
+        let mut interruption = Interruption::listen()?;
         let client = connection::connect(&properties, "console-producer").await?;
-        let result = send_lines(&client, config, &topic, parser, arguments).await;
+        let mut sending = Sending {
+            lines: lines::Lines::open(arguments.file.as_deref())?,
+            producer: Producer::new(client.clone(), config)?,
+            topic,
+            parser,
+            sync: arguments.sync,
+            under_way: VecDeque::new(),
+            failed: 0,
+        };
+        let result = tokio::select! {
+            result = sending.send_lines() => result,
+            exit = interruption.next() => Err(exit),
+        };
+        // What was read is delivered; whoever cannot wait for that interrupts once more.
+        let result = tokio::select! {
+            finished = sending.finish() => result.and(finished),
+            exit = interruption.next() => Err(exit),
+        };
+        sending.producer.close(Duration::ZERO).await;
         client.close().await;
         result
     })
 }
 
-async fn send_lines(
-    client: &Client,
-    config: ProducerConfig,
-    topic: &Arc<str>,
-    mut parser: parse::LineParser,
-    arguments: &Arguments,
-) -> Result<(), CliError> {
-    let mut lines = lines::Lines::open(arguments.file.as_deref())?;
-    let producer = Producer::new(client.clone(), config)?;
-    let mut under_way: VecDeque<Delivery> = VecDeque::new();
-    let mut failed = 0_usize;
-    let mut refused = None;
-    while let Some(chunk) = lines.next().await {
-        let mut records: Vec<ProducerRecord> = Vec::new();
-        for line in chunk? {
-            match parser.parse(line) {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    refused = Some(error);
-                    break;
+/// One run of the command.
+struct Sending {
+    lines: lines::Lines,
+    producer: Producer,
+    topic: Arc<str>,
+    parser: parse::LineParser,
+    /// Each record is acknowledged before the next is sent.
+    sync: bool,
+    under_way: VecDeque<Delivery>,
+    failed: usize,
+}
+
+impl Sending {
+    /// Sends lines until there are no more, or one cannot be parsed.
+    async fn send_lines(&mut self) -> Result<(), CliError> {
+        while let Some(chunk) = self.lines.next().await {
+            let mut records: Vec<ProducerRecord> = Vec::new();
+            let mut refused = None;
+            for line in chunk? {
+                match self.parser.parse(line) {
+                    Ok(record) => records.push(record),
+                    Err(error) => {
+                        refused = Some(error);
+                        break;
+                    }
                 }
             }
-        }
-        let groups = if arguments.sync {
-            records.into_iter().map(|record| vec![record]).collect()
-        } else {
-            vec![records]
-        };
-        for group in groups
-            .into_iter()
-            .filter(|group: &Vec<_>| !group.is_empty())
-        {
-            under_way.push_back(producer.send(topic, group).await?);
-            let keep = if arguments.sync { 0 } else { SENDS_MAX };
-            while under_way.len() > keep {
-                failed += settle(under_way.pop_front(), topic).await;
+            let groups = if self.sync {
+                records.into_iter().map(|record| vec![record]).collect()
+            } else {
+                vec![records]
+            };
+            for group in groups
+                .into_iter()
+                .filter(|group: &Vec<_>| !group.is_empty())
+            {
+                let delivery = self.producer.send(&self.topic, group).await?;
+                self.under_way.push_back(delivery);
+                let keep = if self.sync { 0 } else { SENDS_MAX };
+                while self.under_way.len() > keep {
+                    self.settle_oldest().await;
+                }
+            }
+            if let Some(error) = refused {
+                return Err(error);
             }
         }
-        if refused.is_some() {
-            break;
+        Ok(())
+    }
+
+    /// Waits for everything that was sent.
+    async fn finish(&mut self) -> Result<(), CliError> {
+        let flushed = self.producer.flush().await;
+        while !self.under_way.is_empty() {
+            self.settle_oldest().await;
+        }
+        match self.failed {
+            0 => Ok(flushed?),
+            failed => Err(CliError::failed(format!(
+                "{failed} records were not delivered"
+            ))),
         }
     }
-    let flushed = producer.flush().await;
-    while let Some(delivery) = under_way.pop_front() {
-        failed += settle(Some(delivery), topic).await;
-    }
-    producer.close(Duration::from_secs(10)).await;
-    match refused {
-        Some(error) => Err(error),
-        None if failed == 0 => Ok(flushed?),
-        None => Err(CliError::failed(format!(
-            "{failed} records were not delivered"
-        ))),
+
+    /// Waits for the oldest acknowledgement, and says what failed. Cancel-safe: it stays the oldest.
+    async fn settle_oldest(&mut self) {
+        if let Some(delivery) = self.under_way.front_mut() {
+            self.failed += settle(delivery, &self.topic).await;
+            self.under_way.pop_front();
+        }
     }
 }
 
 /// Waits for an acknowledgement; says what failed and gives how many records did.
-async fn settle(delivery: Option<Delivery>, topic: &str) -> usize {
-    let Some(delivery) = delivery else { return 0 };
+async fn settle(delivery: &mut Delivery, topic: &str) -> usize {
     let Err(error) = delivery.await else { return 0 };
     if let Some((_, first)) = error.failures.first() {
         output::note(&format!(

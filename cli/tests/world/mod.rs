@@ -5,9 +5,10 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// What a finished program left behind.
@@ -105,6 +106,20 @@ impl Broker {
         )
     }
 
+    /// Starts a tool that talks to the broker and goes on until it is ended.
+    pub fn spawn_tool(&self, arguments: &[&str]) -> Tool {
+        let child = Command::new(env!("CARGO_BIN_EXE_connect"))
+            .args(arguments)
+            .args(["--bootstrap-server", &self.address])
+            .current_dir(self.folder())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Tool { child }
+    }
+
     /// Stops it, as the test's last act does by itself.
     pub fn stop(&self) -> Run {
         self.connect(&["broker", "stop", "server.properties"])
@@ -114,6 +129,46 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A tool that runs.
+pub struct Tool {
+    child: Child,
+}
+
+impl Tool {
+    /// Writes to its standard input.
+    pub fn type_in(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Sends it SIGTERM.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    }
+
+    /// Waits for its end. Its standard input stays open until then.
+    pub fn wait(mut self) -> Run {
+        let stdin = self.child.stdin.take();
+        let output = self.child.wait_with_output().unwrap();
+        drop(stdin);
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Waits until something is so, at most 20 seconds.
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

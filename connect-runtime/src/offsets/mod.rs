@@ -3,5 +3,7 @@
 mod key;
 mod store;
 mod topic;
+mod unproven;
 
 pub(crate) use store::OffsetStore;
+pub(crate) use unproven::Unproven;

@@ -3,7 +3,7 @@
 //! Invariant: what is in memory is in the topic; an offset appears in memory only after its record
 //! was acknowledged by all in-sync replicas.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ use connect_core::context::OffsetReader;
 use connect_core::{ConnectError, SourceOffset, SourcePartition, SourcePosition};
 use kafka_client::{
     AutoOffsetReset, Client, ClientConfig, ClientError, Consumer, ConsumerConfig, OffsetSpec,
-    Producer, ProducerConfig, ProducerRecord, TopicPartition,
+    ProducerRecord, TopicPartition, partition_for_key,
 };
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
 use super::key::{key_bytes, parse_key, value_bytes};
-use super::topic;
+use super::{Unproven, topic};
+use crate::backoff::Backoff;
 use crate::config::worker::OffsetTopicConfig;
 use crate::error::WorkerError;
 
@@ -27,6 +28,10 @@ use crate::error::WorkerError;
 const READ_WAIT: Duration = Duration::from_secs(1);
 /// Without any progress for this long, reading the topic has failed.
 const READ_STALLED: Duration = Duration::from_secs(60);
+
+/// Between attempts to store offsets.
+const WRITE_RETRY: Duration = Duration::from_millis(50);
+const WRITE_RETRY_MAX: Duration = Duration::from_secs(1);
 
 type Offsets = HashMap<Bytes, SourceOffset>;
 
@@ -36,7 +41,8 @@ pub(crate) struct OffsetStore(Arc<Inner>);
 
 struct Inner {
     topic: Arc<str>,
-    producer: Producer,
+    partitions: i32,
+    client: Client,
     offsets: RwLock<Offsets>,
 }
 
@@ -56,16 +62,14 @@ impl OffsetStore {
         let client = Client::new(client).map_err(failed)?;
         let partitions = topic::ensure(&client, config).await?;
         let name: Arc<str> = config.name.as_str().into();
-        let partitions: Vec<TopicPartition> = (0..partitions)
+        let all: Vec<TopicPartition> = (0..partitions)
             .map(|partition| TopicPartition::new(Arc::clone(&name), partition))
             .collect();
-        let offsets = read(&client, partitions).await.map_err(failed)?;
-        let mut producer = ProducerConfig::default();
-        producer.linger = Duration::ZERO;
-        let producer = Producer::new(client, producer).map_err(failed)?;
+        let offsets = read(&client, all).await.map_err(failed)?;
         Ok(Self(Arc::new(Inner {
             topic: name,
-            producer,
+            partitions,
+            client,
             offsets: RwLock::new(offsets),
         })))
     }
@@ -76,28 +80,60 @@ impl OffsetStore {
     }
 
     /// Stores the offsets of a connector. When this returns, they are acknowledged by all in-sync
-    /// replicas. Dropped half-way, they may or may not be stored; later ones still come later.
+    /// replicas, and so are, by the same process of the broker, the records they stand for. Goes on
+    /// trying while that may help. Dropped half-way, they may or may not be stored; later ones still
+    /// come later.
     ///
     /// # Errors
-    /// Some of them may not be stored.
+    /// Some of them may not be stored. [`ClientError::AcknowledgedLost`]: they must not be, because
+    /// records they stand for are gone.
     pub(crate) async fn store(
         &self,
         connector: &str,
         positions: &[SourcePosition],
+        unproven: &mut Unproven,
     ) -> Result<(), ClientError> {
-        let (mut records, mut offsets) = (Vec::new(), Vec::new());
+        let mut records: BTreeMap<i32, Vec<ProducerRecord>> = BTreeMap::new();
+        let mut offsets = Vec::new();
         for SourcePosition { partition, offset } in positions {
             let key = Bytes::from(key_bytes(connector, partition));
-            records.push(ProducerRecord::keyed(key.clone(), value_bytes(offset)));
+            records
+                .entry(partition_for_key(&key, self.0.partitions))
+                .or_default()
+                .push(ProducerRecord::keyed(key.clone(), value_bytes(offset)));
             offsets.push((key, offset.clone()));
         }
-        let delivery = self.0.producer.send(&self.0.topic, records).await?;
-        if let Err(error) = delivery.await {
-            let first = error.failures.into_iter().next();
-            return Err(first.map_or(ClientError::Closed { what: "producer" }, |(_, error)| error));
+        for (partition, records) in records {
+            let partition = TopicPartition::new(Arc::clone(&self.0.topic), partition);
+            self.write(&partition, &records, unproven).await?;
         }
         self.0.offsets.write().extend(offsets);
         Ok(())
+    }
+
+    async fn write(
+        &self,
+        partition: &TopicPartition,
+        records: &[ProducerRecord],
+        unproven: &mut Unproven,
+    ) -> Result<(), ClientError> {
+        let client = &self.0.client;
+        let mut backoff = Backoff::new(WRITE_RETRY, WRITE_RETRY_MAX);
+        loop {
+            let written = match client.write(partition, records, unproven.since()).await {
+                Ok(_) => return Ok(()),
+                Err(ClientError::Reconnected { .. }) => unproven.verify(client).await,
+                Err(error) => Err(error),
+            };
+            match written {
+                Err(error) if !error.is_retriable() => return Err(error),
+                Err(error) => {
+                    tracing::debug!("offsets are not stored yet: {error}");
+                    tokio::time::sleep(backoff.failed()).await;
+                }
+                Ok(()) => {}
+            }
+        }
     }
 
     /// The stored offsets as one connector sees them.

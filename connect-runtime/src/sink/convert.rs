@@ -55,6 +55,8 @@ pub(super) async fn convert(
         ..
     } in fetched
     {
+        // One count for every put: threads that work on different puts do not meet at it.
+        let topic = std::sync::Arc::<str>::from(&*topic);
         let index = batch.stretches.len();
         batch.stretches.push(Stretch {
             partition: TopicPartition::new(topic.clone(), partition),

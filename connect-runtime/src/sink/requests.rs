@@ -16,6 +16,8 @@ pub(super) struct Requests {
     pub(super) pause: BTreeSet<TopicPartition>,
     pub(super) resume: BTreeSet<TopicPartition>,
     pub(super) seek: Vec<(TopicPartition, i64)>,
+    /// How many seeks there have been since the start.
+    pub(super) seeks: u64,
     pub(super) commit: bool,
     pub(super) retry_after: Option<Duration>,
 }
@@ -39,10 +41,12 @@ impl SinkRequests {
     /// Takes everything that was asked for since the last time, but the pause before a retry.
     pub(super) fn take(&self) -> Requests {
         let mut open = self.open.lock();
-        let retry_after = open.retry_after;
-        let taken = std::mem::take(&mut *open);
-        open.retry_after = retry_after;
-        taken
+        let rest = Requests {
+            retry_after: open.retry_after,
+            seeks: open.seeks,
+            ..Requests::default()
+        };
+        std::mem::replace(&mut *open, rest)
     }
 
     /// The pause that the task wants before its call is made again.
@@ -50,9 +54,10 @@ impl SinkRequests {
         self.open.lock().retry_after.take()
     }
 
-    /// Whether the task wants to go on somewhere else than behind what it was given.
-    pub(super) fn has_seek(&self) -> bool {
-        !self.open.lock().seek.is_empty()
+    /// How many seeks there have been. Puts made before the last of them hold records from
+    /// elsewhere than where the task wants to go on.
+    pub(super) fn seeks(&self) -> u64 {
+        self.open.lock().seeks
     }
 
     pub(super) fn assign(&self, change: impl FnOnce(&mut BTreeSet<TopicPartition>)) {
@@ -88,7 +93,9 @@ impl SinkControl for SinkRequests {
     }
 
     fn seek(&self, partition: &TopicPartition, offset: i64) {
-        self.open.lock().seek.push((partition.clone(), offset));
+        let mut open = self.open.lock();
+        open.seeks += 1;
+        open.seek.push((partition.clone(), offset));
     }
 
     fn request_commit(&self) {

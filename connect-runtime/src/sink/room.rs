@@ -34,6 +34,8 @@ pub(super) enum Command {
     Put {
         records: Vec<SinkRecord>,
         round: u64,
+        /// The seeks that had been made before.
+        seeks: u64,
         reply: oneshot::Sender<PutReply>,
     },
     Flush(OffsetMap, oneshot::Sender<Result<OffsetMap, ConnectError>>),
@@ -85,8 +87,13 @@ impl SinkRoom {
                         activity.watch("open", Patience::ReturnsSoon, open).await,
                     );
                 }
-                Command::Put { round, reply, .. }
-                    if refused_round.is_some_and(|refused| round <= refused) =>
+                Command::Put {
+                    round,
+                    seeks,
+                    reply,
+                    ..
+                } if refused_round.is_some_and(|refused| round <= refused)
+                    || seeks < requests.seeks() =>
                 {
                     answer(reply, PutReply::Refused);
                 }
@@ -94,10 +101,11 @@ impl SinkRoom {
                     records,
                     round,
                     reply,
+                    ..
                 } => {
                     let put = task.put(records);
                     let outcome = activity.watch("put", Patience::ReturnsSoon, put).await;
-                    if outcome.is_err() || requests.has_seek() {
+                    if outcome.is_err() {
                         refused_round = Some(round);
                     }
                     if outcome.is_ok() {

@@ -13,6 +13,8 @@ use crate::converters::Converters;
 use crate::retry::CONVERTER_RETRY;
 use crate::task::TaskFailure;
 
+use super::submitted::Carried;
+
 /// One poll, ready to be sent.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -26,8 +28,8 @@ pub(super) struct Batch {
 pub(super) struct Send {
     pub(super) topic: Arc<str>,
     pub(super) records: Vec<ProducerRecord>,
-    /// Indexes of the positions that depend on these records.
-    pub(super) positions: Vec<usize>,
+    /// What depends on these records.
+    pub(super) carried: Carried,
 }
 
 /// Converts polls, and decides about records that cannot be converted.
@@ -125,7 +127,7 @@ impl Builder {
         sends.push(Send {
             topic: Arc::clone(topic),
             records: Vec::with_capacity(capacity),
-            positions: Vec::new(),
+            carried: Carried::default(),
         });
         sends.len() - 1
     }
@@ -140,6 +142,11 @@ impl Builder {
     }
 
     fn finish(mut self) -> Batch {
+        for send in self.uncovered.drain(..) {
+            if let Some(send) = self.batch.sends.get_mut(send) {
+                send.carried.loose = true;
+            }
+        }
         // Topics whose records were all bad; no position depends on them.
         self.batch.sends.retain(|send| !send.records.is_empty());
         self.batch
@@ -164,9 +171,9 @@ impl Builder {
         };
         for send in self.uncovered.drain(..) {
             if let Some(send) = self.batch.sends.get_mut(send)
-                && !send.positions.contains(&index)
+                && !send.carried.positions.contains(&index)
             {
-                send.positions.push(index);
+                send.carried.positions.push(index);
             }
         }
     }
@@ -214,7 +221,7 @@ mod tests {
         assert_eq!(values(0), ["1", "3"]);
         assert_eq!(values(1), ["2"]);
         assert_eq!(batch.positions, [at("a", 3)]);
-        assert!(batch.sends.iter().all(|send| send.positions == [0]));
+        assert!(batch.sends.iter().all(|send| send.carried.positions == [0]));
     }
 
     #[test]
@@ -227,15 +234,17 @@ mod tests {
         add(&mut builder, "x", record("3"));
         builder.cover(at("a", 2));
         assert_eq!(builder.batch.positions, [at("a", 2), at("b", 1)]);
-        assert_eq!(builder.batch.sends[0].positions, [0]);
-        assert_eq!(builder.batch.sends[1].positions, [1]);
+        assert_eq!(builder.batch.sends[0].carried.positions, [0]);
+        assert_eq!(builder.batch.sends[1].carried.positions, [1]);
     }
 
     #[test]
     fn records_behind_the_last_position_move_no_offset() {
         let mut builder = Builder::new(4);
         add(&mut builder, "x", record("1"));
-        assert!(builder.batch.positions.is_empty());
-        assert!(builder.batch.sends[0].positions.is_empty());
+        let batch = builder.finish();
+        assert!(batch.positions.is_empty());
+        assert!(batch.sends[0].carried.positions.is_empty());
+        assert!(batch.sends[0].carried.loose, "they are not forgotten, either");
     }
 }

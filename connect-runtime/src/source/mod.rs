@@ -1,37 +1,44 @@
 //! The loop of a source task: poll → convert → send → acknowledged prefix → commit.
 //!
-//! The task runs in a [`Room`](crate::room::Room) of its own and polls ahead. Here its batches are
-//! converted and sent while earlier ones are on their way; what is acknowledged moves the offsets
-//! of its source partitions, which are committed at the flush interval.
+//! The task runs in a [`Room`](crate::room::Room) of its own, from where its batches go through the
+//! converters to the producer while earlier ones are on their way. Here it is followed what is
+//! acknowledged: that moves the offsets of its source partitions, which are committed at the flush
+//! interval.
 
 mod batch;
+mod outlet;
 mod room;
 mod submitted;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use connect_core::{SourcePosition, SourceTaskContext};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use kafka_client::{Client, DeliveryError, Producer};
+use kafka_client::{Client, ClientError, DeliveryError, Producer};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::clients;
 use crate::converters::Converters;
+use crate::offsets::Unproven;
+use crate::pace::Pace;
 use crate::room::Room;
-use crate::state::State;
+use crate::state::{State, Witness};
 use crate::task::{Control, Setup, Target, TaskFailure, next_target};
 use batch::Batcher;
-use room::{Command, Event, SourceRoom};
-use submitted::{Submitted, Ticket};
+use outlet::{OneSend, Outlet, Sent};
+use room::{Command, Event, Orders, SourceRoom};
+use submitted::{Carried, Submitted, Ticket};
 
-/// Batches that a task may have polled and that are not sent yet.
-const POLLS_AHEAD_MAX: usize = 2;
+/// Events that the room may be ahead of the loop.
+const EVENTS_AHEAD_MAX: usize = 8;
 /// Sends that are not acknowledged yet; the producer's buffer bounds their bytes.
 const SENDS_IN_FLIGHT_MAX: usize = 256;
 /// The first pause after a retriable poll.
@@ -40,39 +47,51 @@ const POLL_RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// A send on its way, with what becomes committable by it.
 struct InFlight {
+    topic: Arc<str>,
     delivery: kafka_client::Delivery,
     ticket: Ticket,
 }
 
-type Acknowledged = (Result<kafka_client::Delivered, DeliveryError>, Ticket);
+type Acknowledged = (
+    Arc<str>,
+    Result<kafka_client::Delivered, DeliveryError>,
+    Ticket,
+);
 
 /// Runs a source task once: until it is told to stop, or fails.
 pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
-    let producer = producer(&setup)?;
+    let producer = Arc::new(producer(&setup)?);
     let converters = Converters::of(&setup.connector)?;
     let control = Arc::new(Control::new(setup.reporter.clone()));
     let (commands, command_receiver) = mpsc::channel(16);
-    let (event_sender, events) = mpsc::channel(POLLS_AHEAD_MAX);
+    let (event_sender, events) = mpsc::channel(EVENTS_AHEAD_MAX);
     let offsets = setup.shared.offsets.reader(&setup.id.connector);
+    let on_the_way: Arc<Mutex<OnTheWay>> = Arc::default();
     let room = SourceRoom {
         class: setup.connector.class.clone(),
         context: SourceTaskContext::new(setup.id.clone(), control.clone(), Arc::new(offsets)),
         config: setup.task_config.clone(),
         control,
         activity: Arc::clone(&setup.activity),
-        commands: command_receiver,
+        orders: Orders::new(command_receiver, *setup.target.borrow() == Target::Pause),
         events: event_sender,
         backoff: Backoff::new(POLL_RETRY, POLL_RETRY_MAX),
-        paused: *setup.target.borrow() == Target::Pause,
+        outlet: Outlet {
+            batcher: Batcher::new(converters, setup.connector.errors.clone()),
+            producer: Arc::downgrade(&producer),
+            on_the_way: Arc::clone(&on_the_way),
+            connections: Handle::current(),
+        },
     };
     let room = Room::open(&setup.id.to_string(), setup.span(), room.run());
     let source = SourceLoop {
-        batcher: Batcher::new(converters, setup.connector.errors.clone()),
         setup,
         producer,
         commands,
         submitted: Mutex::default(),
-        on_the_way: Mutex::default(),
+        unproven: Mutex::default(),
+        lost: AtomicBool::new(false),
+        on_the_way,
         news: Notify::new(),
     };
     source.run(room, events).await
@@ -96,28 +115,40 @@ fn producer(setup: &Setup) -> Result<Producer, TaskFailure> {
 
 struct SourceLoop {
     setup: Setup,
-    producer: Producer,
-    batcher: Batcher,
+    producer: Arc<Producer>,
     commands: mpsc::Sender<Command>,
     submitted: Mutex<Submitted>,
-    on_the_way: Mutex<OnTheWay>,
+    unproven: Mutex<Unproven>,
+    /// The broker lost what it acknowledged: nothing more may be committed by this run.
+    lost: AtomicBool,
+    on_the_way: Arc<Mutex<OnTheWay>>,
     /// Something was acknowledged, or needs to be committed again.
     news: Notify,
 }
 
-/// Positions on their way into the store; those still here when it is dropped go back.
+/// Positions on their way into the store, with what has to be in the log for them; what is still
+/// here when it is dropped goes back.
 struct Taken<'a> {
-    submitted: &'a Mutex<Submitted>,
+    source: &'a SourceLoop,
     positions: Vec<SourcePosition>,
+    unproven: Unproven,
 }
 
 impl<'a> Taken<'a> {
-    fn from(submitted: &'a Mutex<Submitted>) -> Self {
-        let positions = submitted.lock().take_committable();
+    fn from(source: &'a SourceLoop) -> Self {
+        // Positions first: what they stand for was added before they became committable.
+        let positions = source.submitted.lock().take_committable();
+        let unproven = std::mem::take(&mut *source.unproven.lock());
         Self {
-            submitted,
+            source,
             positions,
+            unproven,
         }
+    }
+
+    fn stored(mut self) -> Vec<SourcePosition> {
+        self.unproven = Unproven::default();
+        std::mem::take(&mut self.positions)
     }
 }
 
@@ -125,8 +156,10 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let positions = std::mem::take(&mut self.positions);
         if !positions.is_empty() {
-            self.submitted.lock().give_back(positions);
+            self.source.submitted.lock().give_back(positions);
         }
+        let unproven = std::mem::take(&mut self.unproven);
+        self.source.unproven.lock().give_back(unproven);
     }
 }
 
@@ -136,6 +169,20 @@ struct OnTheWay {
     sends: usize,
     /// When the last one was acknowledged, or the first one given to the producer.
     moved: Option<Instant>,
+}
+
+impl OnTheWay {
+    fn sending(&mut self) {
+        self.sends += 1;
+        if self.sends == 1 {
+            self.moved = Some(Instant::now());
+        }
+    }
+
+    fn acknowledged(&mut self) {
+        self.sends = self.sends.saturating_sub(1);
+        self.moved = Some(Instant::now());
+    }
 }
 
 impl SourceLoop {
@@ -149,7 +196,7 @@ impl SourceLoop {
         let outcome = tokio::select! {
             outcome = self.forward(&mut events, sends, &mut room) => outcome,
             outcome = self.acknowledge(&mut sent, &mut in_flight) => outcome,
-            () = self.commit_regularly() => Ok(()),
+            outcome = self.commit_regularly() => outcome,
             () = self.follow_target() => Ok(()),
             () = self.setup.watch_calls() => Ok(()),
             () = self.watch_acknowledgements() => Ok(()),
@@ -160,55 +207,52 @@ impl SourceLoop {
         outcome.and(drained)
     }
 
-    /// Converts and sends every batch; ends when the room has drained or failed.
+    /// Registers every batch; ends when the room has drained or failed.
     async fn forward(
         &self,
         events: &mut mpsc::Receiver<Event>,
         sends: mpsc::Sender<InFlight>,
         room: &mut Room<()>,
     ) -> Result<(), TaskFailure> {
-        let mut retrying = false;
         loop {
             match events.recv().await {
                 Some(Event::Started) => self.show_target(),
-                Some(Event::Polled(records)) => {
-                    if std::mem::take(&mut retrying) {
-                        self.setup.reporter.waiting(None);
-                    }
-                    let batch = self.batcher.convert(records).await?;
-                    let tickets = {
-                        let sends: Vec<Vec<usize>> = batch
-                            .sends
-                            .iter()
-                            .map(|send| send.positions.clone())
-                            .collect();
-                        self.submitted.lock().submit(batch.positions, &sends)
-                    };
-                    if tickets.is_empty() {
-                        self.news.notify_one();
-                    }
-                    for (send, ticket) in batch.sends.into_iter().zip(tickets) {
-                        self.sending();
-                        let delivery = self.producer.send(&send.topic, send.records).await?;
-                        // `acknowledge` owns the receiver for as long as this runs.
-                        drop(sends.send(InFlight { delivery, ticket }).await);
-                    }
-                }
+                Some(Event::Recovered) => self.setup.reporter.waiting(Witness::Retry, None),
+                Some(Event::Sent(sent)) => self.register(sent, &sends).await,
                 Some(Event::Retrying(error, pause)) => {
-                    retrying = true;
                     let reason =
                         format!("poll failed, next try in {pause:.1?}: {}", error.report());
                     tracing::warn!("{reason}");
-                    self.setup.reporter.waiting(Some(reason));
+                    self.setup.reporter.waiting(Witness::Retry, Some(reason));
                 }
-                Some(Event::Skipped(error)) => self.batcher.bad_record(&error)?,
-                Some(Event::Failed(error)) => return Err(error.into()),
+                Some(Event::Failed(failure)) => return Err(failure),
                 Some(Event::Drained) => return Ok(()),
                 None => {
                     room.result().await?;
                     return Err(TaskFailure::new("the task ended by itself"));
                 }
             }
+        }
+    }
+
+    /// Notes what becomes committable with a poll that is with the producer.
+    async fn register(&self, sent: Sent, sends: &mpsc::Sender<InFlight>) {
+        let carried: Vec<Carried> = sent.sends.iter().map(|send| send.carried.clone()).collect();
+        let tickets = self.submitted.lock().submit(sent.positions, &carried);
+        if tickets.is_empty() {
+            self.news.notify_one();
+        }
+        for (OneSend { topic, delivery, .. }, ticket) in sent.sends.into_iter().zip(tickets) {
+            // `acknowledge` owns the receiver for as long as this runs.
+            drop(
+                sends
+                    .send(InFlight {
+                        topic,
+                        delivery,
+                        ticket,
+                    })
+                    .await,
+            );
         }
     }
 
@@ -225,16 +269,17 @@ impl SourceLoop {
                 return Ok(());
             }
             tokio::select! {
-                Some((result, ticket)) = in_flight.next(), if !in_flight.is_empty() => {
-                    if let Err(error) = result {
-                        self.undelivered(&error)?;
+                Some((topic, result, ticket)) = in_flight.next(), if !in_flight.is_empty() => {
+                    match result {
+                        Ok(delivered) => self.unproven.lock().add(&topic, &delivered),
+                        Err(error) => self.undelivered(&error)?,
                     }
                     self.submitted.lock().acknowledge(ticket);
                     self.acknowledged();
                 }
                 send = sent.recv(), if open && in_flight.len() < SENDS_IN_FLIGHT_MAX => match send {
-                    Some(InFlight { delivery, ticket }) => {
-                        in_flight.push(async move { (delivery.await, ticket) }.boxed());
+                    Some(InFlight { topic, delivery, ticket }) => {
+                        in_flight.push(async move { (topic, delivery.await, ticket) }.boxed());
                     }
                     None => open = false,
                 },
@@ -242,27 +287,16 @@ impl SourceLoop {
         }
     }
 
-    fn sending(&self) {
-        let mut on_the_way = self.on_the_way.lock();
-        on_the_way.sends += 1;
-        if on_the_way.sends == 1 {
-            on_the_way.moved = Some(Instant::now());
-        }
-    }
-
     fn acknowledged(&self) {
-        let mut on_the_way = self.on_the_way.lock();
-        on_the_way.sends = on_the_way.sends.saturating_sub(1);
-        on_the_way.moved = Some(Instant::now());
+        self.on_the_way.lock().acknowledged();
         self.news.notify_one();
     }
 
     /// Says so when the broker acknowledges nothing for long; never ends.
     async fn watch_acknowledgements(&self) {
         let after = self.setup.shared.config.stuck_after;
-        let mut was_stuck = false;
         loop {
-            tokio::time::sleep((after / 2).max(Duration::from_millis(10))).await;
+            tokio::time::sleep(self.setup.look_interval()).await;
             let since = {
                 let on_the_way = self.on_the_way.lock();
                 on_the_way.moved.filter(|_| on_the_way.sends > 0)
@@ -270,59 +304,75 @@ impl SourceLoop {
             let stuck = since
                 .map(|since| since.elapsed())
                 .filter(|elapsed| *elapsed >= after);
-            if let Some(elapsed) = stuck {
-                let seconds = elapsed.as_secs();
-                let reason = format!(
+            let reason = stuck.map(|elapsed| {
+                let seconds = elapsed.as_secs().max(1);
+                format!(
                     "no record was acknowledged for {seconds} s; check the brokers and the topic"
-                );
-                self.setup.reporter.waiting(Some(reason));
-            } else if was_stuck {
-                self.setup.reporter.waiting(None);
-            }
-            was_stuck = stuck.is_some();
+                )
+            });
+            self.setup.reporter.waiting(Witness::Broker, reason);
         }
     }
 
     fn undelivered(&self, error: &DeliveryError) -> Result<(), TaskFailure> {
-        if !self.setup.connector.errors.tolerate_all {
-            return Err(TaskFailure::new(error.to_string()));
-        }
-        if self.setup.connector.errors.log {
-            for (_, reason) in &error.failures {
-                tracing::error!("skipped a record that could not be produced: {reason}");
+        let lost = |(_, error): &(usize, ClientError)| {
+            matches!(error, ClientError::AcknowledgedLost { .. })
+        };
+        if error.failures.iter().any(lost) {
+            self.lost.store(true, Ordering::Release);
+        } else if self.setup.connector.errors.tolerate_all {
+            if self.setup.connector.errors.log {
+                for (_, reason) in &error.failures {
+                    tracing::error!("skipped a record that could not be produced: {reason}");
+                }
             }
+            return Ok(());
         }
-        Ok(())
+        Err(TaskFailure::new(error.to_string()))
     }
 
-    async fn commit_regularly(&self) {
-        let interval = self.setup.shared.config.offset_flush_interval;
+    /// Ends only when nothing may be committed any more.
+    async fn commit_regularly(&self) -> Result<(), TaskFailure> {
+        let mut pace = Pace::new(self.setup.shared.config.offset_flush_interval);
         loop {
-            // The first acknowledgement after a quiet time is committed at once, so that a crash
-            // repeats nothing of a slow stream.
             self.news.notified().await;
-            self.commit().await;
-            tokio::time::sleep(interval).await;
+            sleep_until(pace.due()).await;
+            pace.begin();
+            self.commit().await?;
+            pace.committed();
         }
     }
 
     /// Stores what is acknowledged and tells the task. Cancel-safe: what is not known to be stored
     /// is tried again.
-    async fn commit(&self) {
-        let mut taken = Taken::from(&self.submitted);
-        if taken.positions.is_empty() {
-            return;
+    ///
+    /// # Errors
+    /// The broker has lost records it had acknowledged; they are read again from the last committed
+    /// offset.
+    async fn commit(&self) -> Result<(), TaskFailure> {
+        let mut taken = Taken::from(self);
+        if taken.positions.is_empty() || self.lost.load(Ordering::Acquire) {
+            return Ok(());
         }
         let limit = self.setup.shared.config.offset_flush_timeout;
         let store = &self.setup.shared.offsets;
-        let stored = store.store(&self.setup.id.connector, &taken.positions);
+        let connector = &self.setup.id.connector;
+        let stored = store.store(connector, &taken.positions, &mut taken.unproven);
         let failure = match timeout(limit, stored).await {
-            Ok(Ok(())) => return self.tell_committed(std::mem::take(&mut taken.positions)),
+            Ok(Ok(())) => {
+                self.tell_committed(taken.stored());
+                return Ok(());
+            }
+            Ok(Err(error @ ClientError::AcknowledgedLost { .. })) => {
+                self.lost.store(true, Ordering::Release);
+                return Err(TaskFailure::new(error.to_string()));
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it took longer than offset.flush.timeout.ms ({limit:?})"),
         };
         tracing::warn!("offsets could not be committed, they are tried again later: {failure}");
         self.news.notify_one();
+        Ok(())
     }
 
     fn tell_committed(&self, positions: Vec<SourcePosition>) {
@@ -379,16 +429,26 @@ impl SourceLoop {
             .config
             .offset_flush_timeout
             .min(self.setup.drain_patience());
+        let deadline = Instant::now() + self.setup.drain_patience();
         let acknowledged = timeout(limit, self.acknowledge(sent, in_flight)).await;
-        self.commit().await;
+        // Time is left for this even if acknowledgements took all of theirs.
+        let deadline = deadline.max(Instant::now() + self.setup.end_patience());
+        let committed = timeout_at(deadline, self.commit()).await;
+        let committed = committed.unwrap_or_else(|_| {
+            tracing::warn!(
+                "the last offsets could not be committed in time; what they cover is read again \
+                 after the next start"
+            );
+            Ok(())
+        });
         match acknowledged {
-            Ok(outcome) => outcome,
+            Ok(outcome) => outcome.and(committed),
             Err(_) => {
                 tracing::warn!(
                     "records were not acknowledged within {limit:?}; \
                      they are read again after the next start"
                 );
-                Ok(())
+                committed
             }
         }
     }
@@ -407,6 +467,9 @@ impl SourceLoop {
                  task.shutdown.graceful.timeout.ms) and is abandoned"
             );
         }
-        self.producer.close(Duration::ZERO).await;
+        // Otherwise a room that was abandoned is just giving it something, which ends with it.
+        if let Some(producer) = Arc::into_inner(self.producer) {
+            producer.close(Duration::ZERO).await;
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! The room of a source task: the task itself and the order of its calls.
 //!
-//! It polls as long as somebody takes the batches, and otherwise obeys commands. A command that
-//! comes during a poll drops the poll, which is cancel-safe by contract.
+//! It polls, gives what it got to the producer, and polls again; in between it obeys commands. A
+//! command that comes during a poll drops the poll, which is cancel-safe by contract. One that comes
+//! while a batch waits for the producer is obeyed once the batch is out, except for the one to end.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +17,13 @@ use connect_core::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::outlet::{Outlet, Sent};
 use crate::backoff::Backoff;
 use crate::room::{Activity, Patience};
-use crate::task::Control;
+use crate::task::{Control, TaskFailure};
+
+/// Commits that are kept for a task that waits for the producer; it misses more.
+const COMMITS_KEPT_MAX: usize = 16;
 
 /// What the loop tells the room.
 #[derive(Debug)]
@@ -38,14 +45,14 @@ pub(super) enum Command {
 pub(super) enum Event {
     /// The task has started.
     Started,
-    /// A batch.
-    Polled(Vec<SourceRecord>),
-    /// A poll found a record that it could not read, and goes on behind it.
-    Skipped(ConnectError),
+    /// A batch is with the producer.
+    Sent(Sent),
+    /// Polls work again.
+    Recovered,
     /// A poll failed and is made again after this pause.
     Retrying(ConnectError, Duration),
     /// The task cannot go on.
-    Failed(ConnectError),
+    Failed(TaskFailure),
     /// The last batch is out.
     Drained,
 }
@@ -57,10 +64,59 @@ pub(super) struct SourceRoom {
     pub(super) config: ConfigMap,
     pub(super) control: Arc<Control>,
     pub(super) activity: Arc<Activity>,
-    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) orders: Orders,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) backoff: Backoff,
-    pub(super) paused: bool,
+    pub(super) outlet: Outlet,
+}
+
+/// The loop's commands, and what of them is still to be done.
+pub(super) struct Orders {
+    commands: mpsc::Receiver<Command>,
+    paused: bool,
+    draining: bool,
+    commits: Vec<Vec<SourcePosition>>,
+}
+
+impl Orders {
+    pub(super) fn new(commands: mpsc::Receiver<Command>, paused: bool) -> Self {
+        Self {
+            commands,
+            paused,
+            draining: false,
+            commits: Vec::new(),
+        }
+    }
+
+    /// Notes a command; `None` if it is the one to end.
+    fn note(&mut self, command: Option<Command>) -> Option<()> {
+        match command? {
+            Command::Commit(positions) if self.commits.len() < COMMITS_KEPT_MAX => {
+                self.commits.push(positions);
+            }
+            Command::Commit(_) => tracing::debug!("the task is busy and was not told of a commit"),
+            Command::Pause => self.paused = true,
+            Command::Resume => self.paused = false,
+            Command::Drain => {
+                self.paused = true;
+                self.draining = true;
+            }
+            Command::Stop => return None,
+        }
+        Some(())
+    }
+
+    /// Waits for `work` and notes the commands that come meanwhile; `None` if one is to end.
+    async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => self.note(command)?,
+                done = &mut work => return Some(done),
+            }
+        }
+    }
 }
 
 impl SourceRoom {
@@ -68,10 +124,10 @@ impl SourceRoom {
     pub(super) async fn run(mut self) {
         let mut task = match task_of(&self.class) {
             Ok(task) => task,
-            Err(error) => return self.tell(Event::Failed(error)).await,
+            Err(error) => return self.tell(Event::Failed(error.into())).await,
         };
-        if let Err(error) = self.work(&mut *task).await {
-            self.tell(Event::Failed(error)).await;
+        if let Err(failure) = self.work(&mut *task).await {
+            self.tell(Event::Failed(failure)).await;
         }
         let stopped = self
             .activity
@@ -82,35 +138,34 @@ impl SourceRoom {
         }
     }
 
-    async fn work(&mut self, task: &mut dyn SourceTask) -> Result<(), ConnectError> {
+    async fn work(&mut self, task: &mut dyn SourceTask) -> Result<(), TaskFailure> {
         if !self.start(task).await? {
             return Ok(());
         }
         self.tell(Event::Started).await;
         let mut resume_at = None;
         loop {
-            let command = if self.paused {
-                self.commands.recv().await
-            } else {
-                tokio::select! {
-                    biased;
-                    command = self.commands.recv() => command,
-                    polled = poll(task, &self.events, &self.activity, resume_at) => {
-                        resume_at = self.polled(polled).await?;
-                        continue;
-                    }
-                }
-            };
-            match command {
-                Some(Command::Commit(positions)) => self.commit(task, &positions).await,
-                Some(Command::Pause) => self.paused = true,
-                Some(Command::Resume) => self.paused = false,
-                Some(Command::Drain) => {
-                    self.paused = true;
-                    self.tell(Event::Drained).await;
-                }
-                Some(Command::Stop) | None => return Ok(()),
+            for positions in std::mem::take(&mut self.orders.commits) {
+                self.commit(task, &positions).await;
             }
+            if std::mem::take(&mut self.orders.draining) {
+                self.tell(Event::Drained).await;
+            }
+            let polled = tokio::select! {
+                biased;
+                command = self.orders.commands.recv() => match self.orders.note(command) {
+                    Some(()) => continue,
+                    None => return Ok(()),
+                },
+                polled = poll(task, &self.activity, resume_at), if !self.orders.paused => polled,
+            };
+            resume_at = match polled {
+                Ok(records) => match self.polled(records).await? {
+                    Some(()) => None,
+                    None => return Ok(()),
+                },
+                Err(error) => self.not_polled(error).await?,
+            };
         }
     }
 
@@ -121,9 +176,9 @@ impl SourceRoom {
         loop {
             tokio::select! {
                 started = &mut start => return started.map(|()| true),
-                command = self.commands.recv() => match command {
-                    Some(Command::Pause) => self.paused = true,
-                    Some(Command::Resume) => self.paused = false,
+                command = self.orders.commands.recv() => match command {
+                    Some(Command::Pause) => self.orders.paused = true,
+                    Some(Command::Resume) => self.orders.paused = false,
                     Some(Command::Commit(_)) => {}
                     Some(Command::Drain) => {
                         tell(&self.events, Event::Drained).await;
@@ -135,30 +190,40 @@ impl SourceRoom {
         }
     }
 
-    /// What follows from a poll: when to poll again at the earliest.
-    async fn polled(
-        &mut self,
-        polled: Result<(), ConnectError>,
-    ) -> Result<Option<Instant>, ConnectError> {
-        let error = match polled {
-            Ok(()) => {
-                self.backoff.reset();
-                self.control.progress();
-                return Ok(None);
-            }
-            Err(error) => error,
+    /// Gives a poll to the producer; `None` if the room is to end.
+    async fn polled(&mut self, records: Vec<SourceRecord>) -> Result<Option<()>, TaskFailure> {
+        if self.backoff.failures() > 0 {
+            self.backoff.reset();
+            self.tell(Event::Recovered).await;
+        }
+        self.control.progress();
+        if records.is_empty() {
+            // A task that returns nothing at once, again and again, must not starve others.
+            tokio::task::yield_now().await;
+            return Ok(Some(()));
+        }
+        let send = async {
+            let sent = self.outlet.send(records).await?;
+            tell(&self.events, Event::Sent(sent)).await;
+            Ok(())
         };
+        self.orders.unless_stopped(send).await.transpose()
+    }
+
+    /// What follows from a poll that failed: when to poll again at the earliest.
+    async fn not_polled(&mut self, error: ConnectError) -> Result<Option<Instant>, TaskFailure> {
         match error.class() {
             ErrorClass::Retriable => {
                 let pause = self.backoff.failed();
                 self.tell(Event::Retrying(error, pause)).await;
                 Ok(Some(Instant::now() + pause))
             }
+            // It could not read a record, and goes on behind it.
             ErrorClass::Record => {
-                self.tell(Event::Skipped(error)).await;
+                self.outlet.batcher.bad_record(&error)?;
                 Ok(None)
             }
-            ErrorClass::Configuration | ErrorClass::Fatal => Err(error),
+            ErrorClass::Configuration | ErrorClass::Fatal => Err(error.into()),
         }
     }
 
@@ -186,30 +251,16 @@ async fn tell(events: &mpsc::Sender<Event>, event: Event) {
     drop(events.send(event).await);
 }
 
-/// One poll, made only when there is room for its records. Cancel-safe as the task's poll is.
+/// One poll. Cancel-safe as the task's poll is.
 async fn poll(
     task: &mut dyn SourceTask,
-    events: &mpsc::Sender<Event>,
     activity: &Activity,
     not_before: Option<Instant>,
-) -> Result<(), ConnectError> {
+) -> Result<Vec<SourceRecord>, ConnectError> {
     if let Some(at) = not_before {
         tokio::time::sleep_until(at).await;
     }
-    let Ok(permit) = events.reserve().await else {
-        // The loop is gone; the command channel will say so.
-        return std::future::pending().await;
-    };
-    let records = activity
-        .watch("poll", Patience::MayWait, task.poll())
-        .await?;
-    if records.is_empty() {
-        // A task that returns nothing at once, again and again, must not starve the commands.
-        tokio::task::yield_now().await;
-    } else {
-        permit.send(Event::Polled(records));
-    }
-    Ok(())
+    activity.watch("poll", Patience::MayWait, task.poll()).await
 }
 
 fn task_of(class: &str) -> Result<Box<dyn SourceTask>, ConnectError> {

@@ -2,7 +2,8 @@
 //! source partition.
 //!
 //! Invariant: an offset becomes committable only when everything that was polled before it from
-//! the same source partition is acknowledged.
+//! the same source partition is acknowledged. Records that no offset of their own poll covers may
+//! belong to any source partition, so the offsets of the next poll that has some wait for them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,6 +14,11 @@ use connect_core::{SourceOffset, SourcePartition, SourcePosition};
 pub(super) struct Submitted {
     lanes: HashMap<SourcePartition, Lane>,
     committable: HashMap<SourcePartition, SourceOffset>,
+    /// Sends on their way with records that no offset covers, and the entries that wait for them.
+    loose: HashMap<u64, Vec<(SourcePartition, u64)>>,
+    /// Those of `loose` that the next offsets have to wait for.
+    uncovered: Vec<u64>,
+    next_loose: u64,
 }
 
 #[derive(Default)]
@@ -33,36 +39,65 @@ struct Entry {
 #[must_use]
 pub(super) struct Ticket {
     entries: Vec<(SourcePartition, u64)>,
+    loose: Option<u64>,
+}
+
+/// What one send of a poll carries.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Carried {
+    /// Indexes of the positions whose records are in it.
+    pub(super) positions: Vec<usize>,
+    /// Whether records behind the last position are in it, too.
+    pub(super) loose: bool,
 }
 
 impl Submitted {
-    /// Registers one poll: where each source partition stands after it, and for every send the
-    /// indexes of the positions whose records it carries. Returns one ticket per send.
+    /// Registers one poll: where each source partition stands after it, and what every send
+    /// carries. Returns one ticket per send.
     pub(super) fn submit(
         &mut self,
         positions: Vec<SourcePosition>,
-        sends: &[Vec<usize>],
+        sends: &[Carried],
     ) -> Vec<Ticket> {
+        let before = match positions.is_empty() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.uncovered),
+        };
         let entries: Vec<(SourcePartition, u64)> = positions
             .into_iter()
             .enumerate()
             .map(|(index, position)| {
-                let carried_by = sends.iter().filter(|send| send.contains(&index)).count();
-                let number = self.push(&position.partition, position.offset, carried_by);
+                let carries = |send: &&Carried| send.positions.contains(&index);
+                let waits_for = sends.iter().filter(carries).count() + before.len();
+                let number = self.push(&position.partition, position.offset, waits_for);
                 (position.partition, number)
             })
             .collect();
-        let ticket = |send: &Vec<usize>| Ticket {
-            entries: send
-                .iter()
-                .filter_map(|index| entries.get(*index).cloned())
-                .collect(),
-        };
-        let tickets = sends.iter().map(ticket).collect();
+        for send in before {
+            self.loose.insert(send, entries.clone());
+        }
+        let mut tickets = Vec::with_capacity(sends.len());
+        for send in sends {
+            let positions = send.positions.iter();
+            tickets.push(Ticket {
+                entries: positions
+                    .filter_map(|index| entries.get(*index).cloned())
+                    .collect(),
+                loose: send.loose.then(|| self.add_loose()),
+            });
+        }
         for (partition, _) in &entries {
             self.advance(partition);
         }
         tickets
+    }
+
+    fn add_loose(&mut self) -> u64 {
+        let number = self.next_loose;
+        self.next_loose += 1;
+        self.loose.insert(number, Vec::new());
+        self.uncovered.push(number);
+        number
     }
 
     fn push(&mut self, partition: &SourcePartition, offset: SourceOffset, sends: usize) -> u64 {
@@ -76,7 +111,12 @@ impl Submitted {
 
     /// A send was acknowledged.
     pub(super) fn acknowledge(&mut self, ticket: Ticket) {
-        for (partition, number) in ticket.entries {
+        let mut entries = ticket.entries;
+        if let Some(number) = ticket.loose {
+            self.uncovered.retain(|uncovered| *uncovered != number);
+            entries.extend(self.loose.remove(&number).unwrap_or_default());
+        }
+        for (partition, number) in entries {
             if let Some(lane) = self.lanes.get_mut(&partition) {
                 let index = usize::try_from(number - lane.first).unwrap_or(usize::MAX);
                 if let Some(entry) = lane.entries.get_mut(index) {
@@ -142,8 +182,38 @@ mod tests {
         }
     }
 
+    fn carrying(positions: &[usize]) -> Carried {
+        Carried {
+            positions: positions.to_vec(),
+            loose: false,
+        }
+    }
+
     fn one(submitted: &mut Submitted, position: SourcePosition) -> Ticket {
-        submitted.submit(vec![position], &[vec![0]]).pop().unwrap()
+        let mut tickets = submitted.submit(vec![position], &[carrying(&[0])]);
+        tickets.pop().unwrap()
+    }
+
+    #[test]
+    fn records_without_an_offset_hold_back_the_offsets_of_the_next_poll() {
+        let mut submitted = Submitted::default();
+        let loose = |positions: &[usize]| Carried {
+            positions: positions.to_vec(),
+            loose: true,
+        };
+        let mut without = submitted.submit(Vec::new(), &[loose(&[])]);
+        let first = one(&mut submitted, at("a", 1));
+        submitted.acknowledge(first);
+        assert!(submitted.take_committable().is_empty());
+        submitted.acknowledge(without.pop().unwrap());
+        assert_eq!(submitted.take_committable(), [at("a", 1)]);
+        let mut both = submitted.submit(vec![at("a", 2)], &[loose(&[0])]);
+        submitted.acknowledge(both.pop().unwrap());
+        assert_eq!(submitted.take_committable(), [at("a", 2)]);
+        let last = one(&mut submitted, at("a", 3));
+        submitted.acknowledge(last);
+        assert_eq!(submitted.take_committable(), [at("a", 3)]);
+        assert!(submitted.loose.is_empty() && submitted.uncovered.is_empty());
     }
 
     #[test]
@@ -174,7 +244,7 @@ mod tests {
     fn a_stuck_head_blocks_only_its_own_source_partition() {
         let mut submitted = Submitted::default();
         let positions = vec![at("a", 1), at("b", 9)];
-        let mut tickets = submitted.submit(positions, &[vec![0], vec![1]]);
+        let mut tickets = submitted.submit(positions, &[carrying(&[0]), carrying(&[1])]);
         let (b, _stuck) = (tickets.pop().unwrap(), tickets.pop().unwrap());
         submitted.acknowledge(b);
         assert_eq!(submitted.take_committable(), [at("b", 9)]);
@@ -183,7 +253,7 @@ mod tests {
     #[test]
     fn a_position_whose_records_go_to_two_topics_waits_for_both() {
         let mut submitted = Submitted::default();
-        let mut tickets = submitted.submit(vec![at("a", 1)], &[vec![0], vec![0]]);
+        let mut tickets = submitted.submit(vec![at("a", 1)], &[carrying(&[0]), carrying(&[0])]);
         submitted.acknowledge(tickets.pop().unwrap());
         assert!(submitted.take_committable().is_empty());
         submitted.acknowledge(tickets.pop().unwrap());

@@ -7,8 +7,8 @@ use std::time::Duration;
 use connect_core::{
     Config, ConfigMap, ConnectError, ConnectorContext, OffsetMap, PutOutcome, RecordFailure,
     SinkConnector, SinkRecord, SinkTask, SinkTaskContext, SourceConnector, SourceOffset,
-    SourcePartition, SourcePosition, SourceRecord, SourceTask, SourceTaskContext, Value,
-    async_trait,
+    SourcePartition, SourcePosition, SourceRecord, SourceTask, SourceTaskContext, TopicPartition,
+    Value, async_trait,
 };
 use serde_json::json;
 
@@ -157,6 +157,9 @@ struct Entries {
     values: Vec<String>,
     flushed: Option<i64>,
     refusals: usize,
+    flushes: usize,
+    /// Whether the one thing that a mode does once has been done.
+    done: bool,
 }
 
 static JOURNALS: LazyLock<Mutex<BTreeMap<String, Entries>>> = LazyLock::new(Mutex::default);
@@ -174,6 +177,15 @@ impl Journal {
 
     pub(crate) fn flushed(&self) -> Option<i64> {
         self.with(|entries| entries.flushed)
+    }
+
+    pub(crate) fn flushes(&self) -> usize {
+        self.with(|entries| entries.flushes)
+    }
+
+    /// Whether this is the first time somebody asks.
+    fn once(&self) -> bool {
+        self.with(|entries| !std::mem::replace(&mut entries.done, true))
     }
 
     fn with<T>(&self, read: impl FnOnce(&mut Entries) -> T) -> T {
@@ -201,6 +213,7 @@ impl SinkConnector for JournalSink {
         Box::new(JournalTask {
             journal: Journal::of(""),
             mode: String::new(),
+            context: None,
         })
     }
 }
@@ -208,6 +221,32 @@ impl SinkConnector for JournalSink {
 struct JournalTask {
     journal: Journal,
     mode: String,
+    context: Option<SinkTaskContext>,
+}
+
+impl JournalTask {
+    /// What the modes do that use the context, before they take a batch.
+    async fn before(&self, records: &[SinkRecord]) {
+        let Some(first) = records.first() else { return };
+        let context = self.context.clone().unwrap();
+        let partition = TopicPartition::new(first.topic.clone(), first.partition);
+        match self.mode.as_str() {
+            "slow" if self.journal.once() => tokio::time::sleep(Duration::from_secs(2)).await,
+            "rewind" if self.journal.values().len() >= 300 && self.journal.once() => {
+                context.seek(&partition, 0);
+                // Time for the worker to see it before the put is over.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            "rest" if self.journal.once() => {
+                context.pause(std::slice::from_ref(&partition));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    context.resume(&[partition]);
+                });
+            }
+            _ => {}
+        }
+    }
 }
 
 #[async_trait]
@@ -219,11 +258,13 @@ impl SinkTask for JournalTask {
     ) -> Result<(), ConnectError> {
         self.journal = Journal::of(context.name());
         self.mode = JournalConfig::parse(config)?.mode;
+        self.context = Some(context);
         Ok(())
     }
 
     async fn put(&mut self, records: Vec<SinkRecord>) -> Result<PutOutcome, ConnectError> {
         misbehave(&self.mode).await?;
+        self.before(&records).await;
         let refuse = self.journal.with(|entries| {
             entries.refusals += 1;
             entries.refusals % 2 == 1 && entries.refusals < 8
@@ -250,6 +291,13 @@ impl SinkTask for JournalTask {
     }
 
     async fn flush(&mut self, offsets: &OffsetMap) -> Result<OffsetMap, ConnectError> {
+        let flushes = self.journal.with(|entries| {
+            entries.flushes += 1;
+            entries.flushes
+        });
+        if self.mode == "flush-retriable" && flushes <= 2 {
+            return Err(ConnectError::retriable("the disk is full"));
+        }
         self.journal
             .with(|entries| entries.flushed = offsets.values().max().copied());
         Ok(offsets.clone())

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod connectors;
+mod sinks;
 mod world;
 
 use std::time::Duration;

@@ -18,7 +18,9 @@ use crate::connectors::{SINK, SOURCE};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
-    broker: Broker,
+    /// `None` once it was stopped.
+    broker: Option<Broker>,
+    address: String,
     worker: WorkerConfig,
     _folder: TempDir,
 }
@@ -40,16 +42,18 @@ impl World {
             .start()
             .await
             .unwrap();
-        let worker = worker_config(&broker.addr().to_string(), &[]);
+        let address = broker.addr().to_string();
+        let worker = worker_config(&address, &[]);
         Self {
-            broker,
+            broker: Some(broker),
+            address,
             worker,
             _folder: folder,
         }
     }
 
     pub(crate) fn worker_config(&self, more: &[(&str, &str)]) -> WorkerConfig {
-        worker_config(&self.broker.addr().to_string(), more)
+        worker_config(&self.address, more)
     }
 
     pub(crate) async fn worker(&self) -> Worker {
@@ -85,6 +89,18 @@ impl World {
         self.connector(name, SINK, &keys)
     }
 
+    /// A sink of all topics whose names match.
+    pub(crate) fn sink_matching(&self, name: &str, pattern: &str) -> ConnectorConfig {
+        self.connector(name, SINK, &[("topics.regex", pattern)])
+    }
+
+    /// A worker with more keys.
+    pub(crate) async fn worker_with(&self, more: &[(&str, &str)]) -> Worker {
+        let config = self.worker_config(more);
+        let servers = config.bootstrap_servers.clone().unwrap();
+        Worker::start(config, servers).await.unwrap()
+    }
+
     fn connector(&self, name: &str, class: &str, keys: &[(&str, &str)]) -> ConnectorConfig {
         let mut all = vec![("name", name), ("connector.class", class)];
         all.extend(keys);
@@ -93,8 +109,17 @@ impl World {
     }
 
     pub(crate) async fn create_topic(&self, name: &str, configs: &[(&str, &str)]) {
-        let client = Client::new(ClientConfig::new([self.broker.addr().to_string()])).unwrap();
-        let mut topic = NewTopic::new(name, 1, 1);
+        self.create_topic_of(name, 1, configs).await;
+    }
+
+    pub(crate) async fn create_topic_of(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) {
+        let client = Client::new(ClientConfig::new([self.address.clone()])).unwrap();
+        let mut topic = NewTopic::new(name, partitions, 1);
         for (key, value) in configs {
             topic = topic.with_config(*key, *value);
         }
@@ -111,8 +136,16 @@ impl World {
         }
     }
 
+    /// The same world, its broker gone.
+    pub(crate) async fn without_broker(mut self) -> Self {
+        if let Some(broker) = self.broker.take() {
+            broker.shutdown().await;
+        }
+        self
+    }
+
     pub(crate) async fn end(self) {
-        self.broker.shutdown().await;
+        self.without_broker().await;
     }
 }
 

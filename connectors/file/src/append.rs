@@ -5,10 +5,12 @@
 //! was never flushed, so it comes again, and what is there of it is cut off. A last line without an end
 //! may also be somebody else's, in a file that existed before; that one gets its end. What tells them
 //! apart is a marker beside the file, `.<name>.connect-sink`, which is there while, and only while, a
-//! sink writes: found at a start, it says that the last sink did not stop in order.
+//! sink writes: found at a start, it says that the last sink did not stop in order. It names the inode
+//! that was written, so that a file put in its place meanwhile is somebody else's.
 //!
 //! Several tasks may append to the same file. Each holds a shared lock on it; only who can have it
-//! exclusively repairs anything.
+//! exclusively repairs anything. Each writes under a lock on the marker, and takes back what it wrote of
+//! a line that it cannot finish, so that nobody appends to half a line.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -21,6 +23,10 @@ use crate::identity::{Identity, directory_of};
 
 /// How far back the start of a torn line is looked for at once.
 const SEARCH_BYTES: u64 = 64 * 1024;
+
+/// What comes before the inode in a marker, and how much of a marker is read.
+const INODE: &str = "inode ";
+const MARKER_BYTES: u64 = 1024;
 
 /// How long a write waits for the reader of a named pipe.
 const PIPE_PATIENCE: Duration = Duration::from_secs(1);
@@ -46,8 +52,10 @@ struct Open {
     identity: Identity,
     /// Not a pipe or a device: can be flushed, cut and locked.
     regular: bool,
-    /// The marker is there.
+    /// The marker was made, or could not be.
     marked: bool,
+    /// The marker; locked for as long as a write takes.
+    marker: Option<File>,
     /// Something was written since the last flush.
     unflushed: bool,
 }
@@ -86,7 +94,8 @@ impl Appender {
         Ok(true)
     }
 
-    /// Writes as much of `lines` as the system takes at once. Call [`Appender::open`] first.
+    /// Writes as much of `lines` as the system takes at once; into a regular file, whole lines. Call
+    /// [`Appender::open`] first.
     ///
     /// # Errors
     /// Nothing of `lines` was written; a further call goes on.
@@ -169,6 +178,7 @@ impl Open {
             identity,
             regular,
             marked: false,
+            marker: None,
             unflushed: false,
         };
         if regular {
@@ -203,7 +213,7 @@ impl Open {
 
     fn repair(&mut self, path: &Path) -> io::Result<()> {
         let length = self.file.metadata()?.len();
-        let ours = fs::exists(marker_of(path)).unwrap_or(false);
+        let ours = was_writing(&marker_of(path), self.identity);
         let whole = end_of_last_line(&self.file, length)?;
         if whole == length {
             return Ok(());
@@ -218,10 +228,48 @@ impl Open {
         self.file.sync_data()
     }
 
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+    fn write(&self, lines: &[u8]) -> io::Result<usize> {
+        if !self.regular {
+            return self.write_some(lines);
+        }
+        // Without a marker or locks: as good as alone.
+        let locked = self.marker.as_ref().filter(|marker| marker.lock().is_ok());
+        let written = self.write_whole(lines);
+        if let Some(Err(error)) = locked.map(File::unlock) {
+            tracing::debug!(%error, "cannot unlock the marker beside the file");
+        }
+        written
+    }
+
+    /// Writes at least one whole line, and ends behind one.
+    fn write_whole(&self, lines: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        loop {
+            match self.write_some(lines.get(written..).unwrap_or_default()) {
+                Ok(more) => {
+                    written += more;
+                    let done = lines.get(..written).unwrap_or_default();
+                    if written == lines.len() || done.ends_with(b"\n") {
+                        return Ok(written);
+                    }
+                }
+                Err(error) => {
+                    let whole = end_of_lines(lines.get(..written).unwrap_or_default());
+                    let length = self.file.metadata()?.len();
+                    let torn = (written - whole) as u64;
+                    if torn > 0 {
+                        self.file.set_len(length.saturating_sub(torn))?;
+                    }
+                    return if whole > 0 { Ok(whole) } else { Err(error) };
+                }
+            }
+        }
+    }
+
+    fn write_some(&self, lines: &[u8]) -> io::Result<usize> {
         let start = Instant::now();
         loop {
-            match self.file.write(lines) {
+            match (&self.file).write(lines) {
                 Ok(0) if !lines.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error)
@@ -259,11 +307,12 @@ impl Open {
         }
         self.marked = true;
         let marker = marker_of(path);
-        let made = fs::write(&marker, "A file sink writes to this file. If it crashes, its next start cuts a torn last line.\n")
-            .and_then(|()| sync_directory(path));
-        if let Err(error) = made {
+        match make_marker(&marker, self.identity) {
+            Ok(made) => self.marker = Some(made),
             // A torn line is then ended instead of cut.
-            tracing::debug!(marker = %marker.display(), %error, "cannot make a marker beside the file");
+            Err(error) => {
+                tracing::debug!(marker = %marker.display(), %error, "cannot make a marker beside the file");
+            }
         }
     }
 
@@ -290,6 +339,36 @@ pub(crate) fn marker_of(path: &Path) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(".connect-sink");
     path.with_file_name(name)
+}
+
+fn make_marker(marker: &Path, identity: Identity) -> io::Result<File> {
+    let mut text =
+        "A file sink writes to this file. If it crashes, its next start cuts a torn last line.\n"
+            .to_owned();
+    if let Some(inode) = identity.inode() {
+        text += &format!("{INODE}{inode}\n");
+    }
+    let mut file = File::create(marker)?;
+    file.write_all(text.as_bytes())?;
+    sync_directory(marker)?;
+    Ok(file)
+}
+
+/// Whether there is a marker, and not of another file that was at this path.
+fn was_writing(marker: &Path, identity: Identity) -> bool {
+    let mut text = String::new();
+    match File::open(marker).map(|file| file.take(MARKER_BYTES).read_to_string(&mut text)) {
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Ok(_) => {
+            let named = text.lines().find_map(|line| line.strip_prefix(INODE));
+            named.is_none_or(|named| named.parse().ok() == identity.inode())
+        }
+    }
+}
+
+/// The length of the whole lines at the front of `lines`.
+pub(crate) fn end_of_lines(lines: &[u8]) -> usize {
+    memchr::memrchr(b'\n', lines).map_or(0, |at| at + 1)
 }
 
 /// The position behind the last `\n` of a file that is `length` bytes long.
@@ -408,6 +487,19 @@ mod tests {
         assert!(marker_of(&world.path).exists(), "the second still writes");
         second.close();
         assert!(!marker_of(&world.path).exists());
+    }
+
+    #[test]
+    fn a_file_put_in_place_after_a_crash_is_ended_and_not_cut() {
+        let world = World::new();
+        let mut crashed = world.open();
+        crashed.write(b"one\n").unwrap();
+        drop(crashed);
+        let edited = world.directory.path().join("edited");
+        fs::write(&edited, "one\nby hand").unwrap();
+        fs::rename(edited, &world.path).unwrap();
+        world.append("next\n");
+        assert_eq!(world.content(), "one\nby hand\nnext\n");
     }
 
     #[test]

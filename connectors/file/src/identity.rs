@@ -3,6 +3,7 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::time::SystemTime;
 
 use crate::position::{FilePosition, window_length};
 
@@ -37,6 +38,28 @@ impl Identity {
 
     pub(crate) fn inode(self) -> Option<u64> {
         self.inode
+    }
+}
+
+/// Which file it is even after it was deleted, where the system tells when a file was made: a new one
+/// often gets the inode of one that was just deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Birth {
+    identity: Identity,
+    created: Option<SystemTime>,
+}
+
+impl Birth {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            identity: Identity::of(metadata),
+            created: metadata.created().ok(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_identity(self, identity: Identity) -> Self {
+        Self { identity, ..self }
     }
 }
 

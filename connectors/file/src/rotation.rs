@@ -9,15 +9,15 @@ use std::fs::{self, File, Metadata};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::identity::{Identity, SEARCH_MAX, directory_of, open};
+use crate::identity::{Birth, Identity, SEARCH_MAX, directory_of, open};
 
 /// The oldest file that was created between `finished` and `latest`, the one at `path` now, and
-/// whose identity is not among `known`.
+/// which is not among `known`.
 pub(crate) fn next(
     path: &Path,
     finished: &Metadata,
     latest: &Metadata,
-    known: &[Identity],
+    known: &[Birth],
 ) -> Option<File> {
     let name = path.file_name()?.to_str()?;
     let between = created(finished)..=created(latest);
@@ -35,8 +35,7 @@ pub(crate) fn next(
         .filter_map(|entry| Some((entry.metadata().ok()?, entry.path())))
         .filter(|(metadata, _)| metadata.is_file() && between.contains(&created(metadata)))
         .filter(|(metadata, _)| {
-            let identity = Identity::of(metadata);
-            !ends.contains(&identity) && !known.contains(&identity)
+            !ends.contains(&Identity::of(metadata)) && !known.contains(&Birth::of(metadata))
         })
         .min_by_key(|(metadata, _)| created(metadata))?;
     open(&oldest.1).ok()
@@ -77,6 +76,35 @@ fn is_number_or_date(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Rotations delete the oldest file, and the next new one gets its inode.
+    #[test]
+    fn a_new_file_with_the_inode_of_a_finished_one_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        let made = |name: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, name).unwrap();
+            let metadata = fs::metadata(&path).unwrap();
+            // So that each file has a time of its own.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            (path, metadata)
+        };
+        let (deleted, of_deleted) = made("app.log.2");
+        let (_, finished) = made("kept");
+        let left = Birth::of(&of_deleted);
+        fs::remove_file(deleted).unwrap();
+        let (_, between) = made("app.log.1");
+        let (_, latest) = made("app.log");
+        if between.created().is_err() {
+            return;
+        }
+        // Not every file system gives the inode again at once; say that it did.
+        let left = left.with_identity(Identity::of(&between));
+        assert!(next(&path, &finished, &latest, &[left]).is_some());
+        let read = Birth::of(&between);
+        assert!(next(&path, &finished, &latest, &[read]).is_none());
+    }
 
     #[test]
     fn rotated_files_are_told_from_others_by_their_names() {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use connect_core::config::{Config, ConfigChoice, ConfigMap};
 use connect_core::{
-    ConnectError, ConnectorContext, ExactlyOnce, SchemaRef, SourceConnector, SourceOffset,
+    ConnectError, ConnectorContext, ExactlyOnce, Headers, SchemaRef, SourceConnector, SourceOffset,
     SourcePartition, SourcePosition, SourceRecord, SourceTask, SourceTaskContext, Str, Value,
     async_trait, register_connector,
 };
@@ -285,6 +285,8 @@ impl Running {
             return Ok(None);
         };
         let now_ms = now_ms();
+        // One count for every batch: threads that work on different batches do not meet at it.
+        let topic: Arc<str> = Arc::from(&*self.config.topic);
         let mut records = Vec::with_capacity(self.batch_lines.min(4096));
         while records.len() < self.batch_lines
             && let Some(line) = chunk.line()
@@ -299,8 +301,17 @@ impl Running {
             }
             let (value, schema) = value_of(chunk, line, self.config.encoding);
             chunk.advance(line);
-            let record = SourceRecord::new(Arc::clone(&self.config.topic), value);
-            records.push(record.with_value_schema(schema).with_timestamp(now_ms));
+            records.push(SourceRecord {
+                topic: Arc::clone(&topic),
+                partition: None,
+                key: Value::Null,
+                key_schema: None,
+                value,
+                value_schema: Some(schema),
+                headers: Headers::new(),
+                timestamp: Some(now_ms),
+                position: None,
+            });
         }
         let Some(last) = records.last_mut() else {
             self.chunk = None;

@@ -9,7 +9,7 @@
 //! `before` is the content before them; a position handed out is the start of a line.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, IoSliceMut, Read, Seek, SeekFrom};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use crate::chunk::Chunk;
 use crate::error::FileError;
-use crate::identity::{Identity, find_renamed, open, same_content, window_before};
+use crate::identity::{Birth, Identity, find_renamed, open, same_content, window_before};
 use crate::lines::{complete, skip};
 use crate::position::{FilePosition, WINDOW_BYTES, Window};
 use crate::rotation;
@@ -90,7 +90,16 @@ pub(crate) struct Tail {
     /// Inside a line that is too long.
     skipping: bool,
     /// The files that were read to their end and left, the last ones of them.
-    finished: Vec<Identity>,
+    finished: Vec<Birth>,
+}
+
+/// What reading on found.
+#[derive(Debug)]
+enum Looked {
+    /// The file that was read so far, and this many bytes more.
+    Same(usize),
+    Truncated,
+    Rewritten,
 }
 
 /// The file that is open.
@@ -226,32 +235,58 @@ impl Tail {
 
     /// Reads what is new in a regular file; 0 at its end.
     fn read_file(&mut self) -> io::Result<usize> {
-        if let Some(what) = self.changed()? {
-            tracing::warn!(
-                file = %self.path.display(), position = self.position, "the file was {what}; reading it from its start"
-            );
-            self.rewind();
+        let what = match self.read_on()? {
+            Looked::Same(read) => return Ok(read),
+            Looked::Truncated => "truncated",
+            Looked::Rewritten => "rewritten",
+        };
+        tracing::warn!(
+            file = %self.path.display(), position = self.position, "the file was {what}; reading it from its start"
+        );
+        self.rewind();
+        match self.read_on()? {
+            Looked::Same(read) => Ok(read),
+            // Nothing comes before the start, so that it cannot have changed.
+            Looked::Truncated | Looked::Rewritten => Ok(0),
         }
+    }
+
+    /// Reads on from the position if what comes before it is still what was read; a file that was
+    /// truncated and written anew can have any length by now. Both are one read, so that nobody can
+    /// rewrite the file between the look and the read.
+    fn read_on(&mut self) -> io::Result<Looked> {
         let Some(Current { file, .. }) = &self.current else {
-            return Ok(0);
+            return Ok(Looked::Same(0));
         };
         let mut file = file;
-        let length = file.metadata()?.len();
-        let new = length
-            .saturating_sub(self.position)
-            .min(self.options.read_bytes as u64);
-        if new == 0 {
-            return Ok(0);
-        }
-        self.buffer
-            .reserve(usize::try_from(new).unwrap_or(self.options.read_bytes));
-        file.seek(SeekFrom::Start(self.position))?;
+        let Some(new) = file.metadata()?.len().checked_sub(self.position) else {
+            return Ok(Looked::Truncated);
+        };
+        let new = usize::try_from(new)
+            .unwrap_or(usize::MAX)
+            .min(self.options.read_bytes);
+        let mut known = self.before.clone();
+        known.extend(&self.buffer);
+        let mut window = [0; WINDOW_BYTES];
+        let window = window.get_mut(..known.bytes().len()).unwrap_or_default();
         let held = self.buffer.len();
-        let result = file.take(new).read_to_end(&mut self.buffer);
-        let read = self.buffer.len() - held;
+        self.buffer.resize(held + new, 0);
+        let result = file
+            .seek(SeekFrom::Start(self.position - window.len() as u64))
+            .and_then(|_| {
+                let rest = self.buffer.get_mut(held..).unwrap_or_default();
+                read_both(file, window, rest)
+            });
+        let read = result
+            .as_ref()
+            .map_or(0, |all| all.saturating_sub(window.len()));
+        self.buffer.truncate(held + read);
+        if result? < window.len() || window != known.bytes() {
+            self.buffer.truncate(held);
+            return Ok(Looked::Rewritten);
+        }
         self.position += read as u64;
-        // What was read before an error counts; the error comes again at the next step.
-        if read == 0 { result } else { Ok(read) }
+        Ok(Looked::Same(read))
     }
 
     /// Reads what a pipe has now; 0 if nothing.
@@ -282,20 +317,6 @@ impl Tail {
         self.buffer.truncate(held + read);
         self.position += read as u64;
         Ok(read)
-    }
-
-    /// Whether what was read is still what the file holds before the position; a file that was
-    /// truncated and written anew can have any length by now.
-    fn changed(&self) -> io::Result<Option<&'static str>> {
-        let Some(Current { file, .. }) = &self.current else {
-            return Ok(None);
-        };
-        if file.metadata()?.len() < self.position {
-            return Ok(Some("truncated"));
-        }
-        let mut known = self.before.clone();
-        known.extend(&self.buffer);
-        Ok((window_before(file, self.position)? != known.bytes()).then_some("rewritten"))
     }
 
     /// Starts over; an unfinished line of the old content is gone with it.
@@ -423,7 +444,9 @@ impl Tail {
         if self.finished.len() >= FINISHED_MAX {
             self.finished.remove(0);
         }
-        self.finished.push(left.identity);
+        if let Ok(metadata) = left.file.metadata() {
+            self.finished.push(Birth::of(&metadata));
+        }
         if let Some(file) = next {
             let metadata = file
                 .metadata()
@@ -442,6 +465,19 @@ impl Current {
             stream: !metadata.is_file(),
             open: false,
             replaced: None,
+        }
+    }
+}
+
+/// Fills `first`, then as much of `second` as there is, in one read where the system can.
+fn read_both(mut file: &File, first: &mut [u8], second: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let both = &mut [IoSliceMut::new(first), IoSliceMut::new(second)];
+        match file.read_vectored(both) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // All that was wanted, or a system that fills one buffer at a time.
+            Ok(read) if read == first.len() => return Ok(read + file.read(second)?),
+            done => return done,
         }
     }
 }

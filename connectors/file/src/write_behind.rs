@@ -3,12 +3,13 @@
 //! Nothing is dropped: what could not be written stays, and the next attempt goes on at exactly that
 //! byte. Memory is bounded by [`WriteBehind::room`]: at most twice [`QUEUE_BYTES`] and one batch.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connect_core::ConnectError;
 use tokio::task::JoinHandle;
 
-use crate::append::Appender;
+use crate::append::{Appender, end_of_lines};
 use crate::error::FileError;
 
 /// As long as more than this waits to be written, no more is taken.
@@ -57,6 +58,9 @@ struct Writer {
     /// Taken from the queue; the first `written` bytes are in the file.
     lines: Vec<u8>,
     written: usize,
+    /// What became of lines that can no longer be vouched for. The system tells of it once, so that
+    /// everything from then on fails: a flush that works must not make up for it.
+    lost: Option<(String, PathBuf)>,
 }
 
 impl WriteBehind {
@@ -67,6 +71,7 @@ impl WriteBehind {
             queue: Arc::clone(&queue),
             lines: Vec::new(),
             written: 0,
+            lost: None,
         };
         Self {
             queue,
@@ -178,11 +183,12 @@ impl WriteBehind {
 
 impl Writer {
     fn run(&mut self, job: Job) -> Result<(), FileError> {
-        let result = match job {
-            Job::Open => self.open(),
-            Job::Write => self.write(),
-            Job::Flush => self.write().and_then(|()| self.appender.flush()),
-            Job::Close => {
+        let result = match (self.lost.clone(), job) {
+            (Some((what, path)), _) => Err(FileError::Unflushed { what, path }),
+            (None, Job::Open) => self.open(),
+            (None, Job::Write) => self.write(),
+            (None, Job::Flush) => self.write().and_then(|()| self.appender.flush()),
+            (None, Job::Close) => {
                 let written = self.write().and_then(|()| self.appender.flush());
                 if written.is_ok() {
                     self.appender.close();
@@ -190,6 +196,9 @@ impl Writer {
                 written
             }
         };
+        if let Err(FileError::Unflushed { what, path }) = &result {
+            self.lost = Some((what.clone(), path.clone()));
+        }
         if result.is_err() || job == Job::Open {
             lock(&self.queue).active = false;
         }
@@ -231,7 +240,7 @@ impl Writer {
         if self.appender.open()? {
             // In a file just opened there is nothing, or no more, of a line that was begun.
             let begun = self.lines.get(..self.written).unwrap_or_default();
-            self.written = memchr::memrchr(b'\n', begun).map_or(0, |at| at + 1);
+            self.written = end_of_lines(begun);
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ use crate::{Client, ClientError, TopicPartition};
 
 /// The first version that names topics by id.
 const FIRST_WITH_TOPIC_IDS: i16 = 13;
+/// Room made for a batch's records before any of them was read.
+const RESERVE_RECORDS: usize = 64 * 1024;
 /// The type of an abort marker in a control record's key.
 const ABORT_MARKER: [u8; 2] = [0, 0];
 
@@ -101,7 +103,8 @@ pub(super) fn answer_for<'a>(
 /// Slices the records from `offset` on out of what was fetched: none of control batches, none of
 /// aborted transactions when only committed ones are wanted. `None` if there was nothing at all.
 ///
-/// Damage behind good records shows with the next fetch, which starts there.
+/// Damage behind good records shows with the next fetch, which starts there. So does what comes behind
+/// as much as one batch may grow to: few bytes on the wire can be many in memory.
 pub(super) fn records(
     config: &ConsumerConfig,
     partition: &TopicPartition,
@@ -120,7 +123,9 @@ pub(super) fn records(
         next_offset: offset,
         leader_epoch: -1,
     };
+    let mut held = 0;
     for batch in batches(bytes) {
+        let before = found.records.len();
         let result = batch
             .map_err(|error| error.to_string())
             .and_then(|batch| take(config, &batch, offset, &mut aborted, &mut found));
@@ -135,8 +140,19 @@ pub(super) fn records(
                 reason,
             });
         }
+        let new = found.records.iter().skip(before);
+        held += new.map(held_bytes).sum::<usize>();
+        if held >= config.max_decompressed_bytes {
+            break;
+        }
     }
     Ok((found.next_offset > offset).then_some(found))
+}
+
+/// What a record holds in memory, about.
+fn held_bytes(record: &Record) -> usize {
+    let [key, value] = [&record.key, &record.value].map(|part| part.as_ref().map_or(0, Bytes::len));
+    size_of::<Record>() + key + value
 }
 
 fn take(
@@ -164,7 +180,7 @@ fn take(
         found.records.reserve(
             usize::try_from(header.record_count)
                 .unwrap_or(0)
-                .min(batch.bytes.len()),
+                .min(RESERVE_RECORDS),
         );
         for record in records {
             match record {
@@ -371,6 +387,31 @@ mod tests {
             matches!(error, ClientError::Corrupt { offset: 11, .. }),
             "{error}"
         );
+    }
+
+    #[test]
+    fn little_on_the_wire_does_not_become_much_in_memory() {
+        let zeros = vec![0; 100_000];
+        let bomb = |base| {
+            let mut builder = BatchBuilder::new(Compression::Gzip, 1024);
+            builder.push(RecordRef {
+                timestamp: 0,
+                key: None,
+                value: Some(&zeros),
+                headers: &[],
+            });
+            place(builder.finish().unwrap(), base)
+        };
+        let answer = answer(&(0..50).map(bomb).collect::<Vec<_>>(), &[]);
+        let config = ConsumerConfig {
+            max_decompressed_bytes: 250_000,
+            ..ConsumerConfig::default()
+        };
+        let partition = TopicPartition::new("t", 0);
+        let found = records(&config, &partition, 0, &answer).unwrap().unwrap();
+        assert_eq!((found.records.len(), found.next_offset), (3, 3));
+        let found = records(&config, &partition, 3, &answer).unwrap().unwrap();
+        assert_eq!((found.records.len(), found.next_offset), (3, 6));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::contact::{Contact, Peer};
 use super::{ConsumerConfig, join};
 use crate::group_offsets::Committer;
 use crate::pool::Pool;
@@ -25,6 +26,7 @@ pub(super) struct Heartbeat {
 struct Shared {
     client: Client,
     pool: Arc<Pool>,
+    contact: Arc<Contact>,
     config: Arc<ConsumerConfig>,
     group: String,
     committer: Committer,
@@ -47,6 +49,7 @@ impl Heartbeat {
     pub(super) fn start(
         client: Client,
         pool: Arc<Pool>,
+        contact: Arc<Contact>,
         config: Arc<ConsumerConfig>,
         group: String,
         committer: Committer,
@@ -57,6 +60,7 @@ impl Heartbeat {
         let shared = Arc::new(Shared {
             client,
             pool,
+            contact,
             config,
             group,
             committer,
@@ -110,9 +114,11 @@ impl Shared {
                     }
                     break;
                 }
+                self.contact.failed(Peer::Coordinator, &error);
                 tracing::debug!(group = %self.group, "heartbeat: {error}");
                 backoff.sleep().await;
             }
+            self.contact.restored(Peer::Coordinator);
         }
     }
 
@@ -154,10 +160,10 @@ impl Shared {
         };
         *self.verdict.lock() = Some(Verdict::Lost(error));
         if self.committer.instance_id.is_none() {
-            let member_id = &self.committer.member_id;
+            let leaver = &self.committer;
             let reason = "consumer poll timeout has expired";
             if let Err(error) =
-                join::leave(&self.client, &self.pool, &self.group, member_id, reason).await
+                join::leave(&self.client, &self.pool, &self.group, leaver, reason).await
             {
                 tracing::debug!("{error}");
             }

@@ -11,7 +11,9 @@ use kafka_wire::sync_group_request::SyncGroupRequestAssignment;
 use kafka_wire::{JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest};
 use kafka_wire_core::StrBytes;
 
+use super::contact::{Contact, Peer};
 use super::{Assignor, ConsumerConfig, protocol};
+use crate::group_offsets::Committer;
 use crate::pool::Pool;
 use crate::{Client, ClientError, ErrorCode, TopicPartition};
 
@@ -24,6 +26,7 @@ const NETWORK_SLACK: Duration = Duration::from_secs(5);
 pub(super) struct Joining {
     pub(super) client: Client,
     pub(super) pool: Arc<Pool>,
+    pub(super) contact: Arc<Contact>,
     pub(super) config: Arc<ConsumerConfig>,
     pub(super) group: String,
     pub(super) member_id: String,
@@ -32,6 +35,8 @@ pub(super) struct Joining {
     pub(super) topics: Vec<Arc<str>>,
     /// What it keeps while joining, in the cooperative protocol.
     pub(super) owned: Vec<TopicPartition>,
+    /// Its former membership ended meanwhile, so that what it kept may be somebody else's.
+    pub(super) lost: bool,
 }
 
 /// What it gets.
@@ -40,6 +45,8 @@ pub(super) struct Joined {
     pub(super) member_id: String,
     pub(super) generation: i32,
     pub(super) assigned: Vec<TopicPartition>,
+    /// It is a new member, and what it kept was lost.
+    pub(super) lost: bool,
     /// For the leader, the numbers of partitions it spread; if they change it has to do so again.
     pub(super) spread: Option<BTreeMap<Arc<str>, i32>>,
 }
@@ -58,14 +65,19 @@ impl Joining {
         let mut backoff = self.client.backoff();
         loop {
             match self.attempt().await {
-                Ok(Step::Done(joined)) => return Ok(joined),
+                Ok(Step::Done(joined)) => {
+                    self.contact.restored(Peer::Coordinator);
+                    return Ok(joined);
+                }
                 Ok(Step::Again) => {}
                 Ok(Step::Later(error)) => {
+                    self.contact.failed(Peer::Coordinator, &error);
                     self.client.note_coordinator_error(&self.group, &error);
                     tracing::debug!(group = %self.group, "joining again: {error}");
                     backoff.sleep().await;
                 }
                 Err(error) if error.is_retriable() => {
+                    self.contact.failed(Peer::Coordinator, &error);
                     self.client.note_coordinator_error(&self.group, &error);
                     tracing::debug!(group = %self.group, "joining again: {error}");
                     backoff.sleep().await;
@@ -105,6 +117,7 @@ impl Joining {
                 member_id: self.member_id.clone(),
                 generation: self.generation,
                 assigned,
+                lost: self.lost,
                 spread,
             }),
             Step::Again => Step::Again,
@@ -202,6 +215,8 @@ impl Joining {
     }
 
     fn forget_membership(&mut self) {
+        self.lost = true;
+        self.owned.clear();
         self.member_id.clear();
         self.generation = -1;
     }
@@ -268,12 +283,12 @@ impl Joining {
     }
 }
 
-/// Leaves a group, if this member can: a static member stays until its session ends.
+/// Leaves a group, also as a static member.
 pub(super) async fn leave(
     client: &Client,
     pool: &Pool,
     group: &str,
-    member_id: &str,
+    leaver: &Committer,
     reason: &str,
 ) -> Result<(), ClientError> {
     let addr = client.coordinator(group).await?;
@@ -283,20 +298,25 @@ pub(super) async fn leave(
     request.group_id = StrBytes::from(group);
     if version.value() >= 3 {
         let mut member = MemberIdentity::default();
-        member.member_id = StrBytes::from(member_id);
+        member.member_id = StrBytes::from(leaver.member_id.as_str());
+        member.group_instance_id = leaver.instance_id.as_deref().map(StrBytes::from);
         if version.value() >= 5 {
             member.reason = Some(StrBytes::from(reason));
         }
         request.members = vec![member];
     } else {
-        request.member_id = StrBytes::from(member_id);
+        request.member_id = StrBytes::from(leaver.member_id.as_str());
     }
     let response = connection
         .call(&request, version, client.config().request_timeout)
         .await?;
-    ClientError::check(response.error_code, None, || {
-        format!("cannot leave group \"{group}\"")
-    })
+    let refused = response.members.iter().map(|member| member.error_code);
+    let code = std::iter::once(response.error_code).chain(refused);
+    ClientError::check(
+        code.into_iter().find(|code| *code != 0).unwrap_or(0),
+        None,
+        || format!("cannot leave group \"{group}\""),
+    )
 }
 
 pub(super) fn milliseconds(duration: Duration) -> i32 {

@@ -6,6 +6,7 @@
 
 mod assignor;
 mod config;
+mod contact;
 mod events;
 mod fetch;
 mod heartbeat;
@@ -17,6 +18,7 @@ mod protocol;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use regex::Regex;
@@ -32,6 +34,7 @@ use crate::backoff::Backoff;
 use crate::group_offsets::{self, Committer};
 use crate::pool::Pool;
 use crate::{Client, ClientError, TopicPartition};
+use contact::{Contact, Peer};
 use membership::Membership;
 use poll::Outcome;
 use positions::{Position, Start};
@@ -58,6 +61,8 @@ pub struct Consumer {
     revoked: Vec<TopicPartition>,
     /// What the group gave, not taken over yet.
     pending_assignment: Option<Vec<TopicPartition>>,
+    /// What it had before that assignment was lost.
+    pending_lost: bool,
     work: JoinSet<Outcome>,
     /// Brokers with a fetch under way, and its number.
     fetching: HashMap<i32, u64>,
@@ -69,6 +74,9 @@ pub struct Consumer {
     last_poll: Arc<Mutex<Instant>>,
     /// Heartbeats wake a waiting poll.
     wake: Arc<Notify>,
+    contact: Arc<Contact>,
+    /// Another member has this one's instance id; the next poll says so.
+    fenced: Option<ClientError>,
     next_version: u64,
 }
 
@@ -133,6 +141,7 @@ impl Consumer {
             partitions: BTreeMap::new(),
             revoked: Vec::new(),
             pending_assignment: None,
+            pending_lost: false,
             work: JoinSet::new(),
             fetching: HashMap::new(),
             next_fetch: 0,
@@ -141,6 +150,8 @@ impl Consumer {
             refresh_not_before: now,
             last_poll: Arc::new(Mutex::new(now)),
             wake: Arc::new(Notify::new()),
+            contact: Arc::default(),
+            fenced: None,
             next_version: 0,
         })
     }
@@ -216,8 +227,20 @@ impl Consumer {
         Ok(())
     }
 
-    /// Gives up all partitions, and leaves the group if it is in one.
+    /// Gives up all partitions, and leaves the group if it is in one; a member with a
+    /// `group_instance_id` stays in it until its session times out.
     pub async fn unsubscribe(&mut self) {
+        if let Some(member) = self
+            .give_up()
+            .await
+            .filter(|member| member.instance_id.is_none())
+        {
+            self.leave_group(&member).await;
+        }
+    }
+
+    /// Gives up all partitions; as whom the group can be left, if this was a member.
+    async fn give_up(&mut self) -> Option<Committer> {
         let heartbeat = self.membership.reset();
         self.subscription = Subscription::None;
         self.partitions.clear();
@@ -228,22 +251,13 @@ impl Consumer {
         while self.work.join_next().await.is_some() {}
         self.fetching.clear();
         self.refreshing = false;
-        let (Some(heartbeat), Some(group)) = (heartbeat, &self.config.group_id) else {
-            return;
-        };
-        let committer = heartbeat.committer().clone();
-        drop(heartbeat);
-        if committer.instance_id.is_some() {
-            return;
-        }
+        heartbeat.map(|heartbeat| heartbeat.committer().clone())
+    }
+
+    async fn leave_group(&self, member: &Committer) {
+        let group = self.config.group_id.as_deref().unwrap_or_default();
         let reason = "the consumer unsubscribed from all topics or was closed";
-        let leaving = join::leave(
-            &self.client,
-            &self.group_pool,
-            group,
-            &committer.member_id,
-            reason,
-        );
+        let leaving = join::leave(&self.client, &self.group_pool, group, member, reason);
         if let Err(error) = leaving.await {
             tracing::debug!("{error}; the group notices when the session times out");
         }
@@ -411,9 +425,39 @@ impl Consumer {
         self.partitions.keys().cloned().collect()
     }
 
-    /// Leaves the group and ends. Commit before; nothing is committed here.
+    /// Leaves the group and ends. Commit before; nothing is committed here. A member with a
+    /// `group_instance_id` stays in the group until its session times out, so that it finds its
+    /// place again when it comes back.
     pub async fn close(mut self) {
         self.unsubscribe().await;
+        self.close_connections();
+    }
+
+    /// As [`close`](Self::close), but leaves the group in any case, so that others take over the
+    /// partitions of a member with a `group_instance_id` at once (KIP-1092).
+    pub async fn close_and_leave(mut self) {
+        if let Some(member) = self.give_up().await {
+            self.leave_group(&member).await;
+        }
+        self.close_connections();
+    }
+
+    /// How long a broker that this consumer needs has not answered, and the last error; `None`
+    /// while all is well. [`poll`](Self::poll) goes on trying and does not return such errors.
+    #[must_use]
+    pub fn out_of_contact(&self) -> Option<(Duration, ClientError)> {
+        self.contact.lost(|peer| match peer {
+            Peer::Coordinator => self.subscription.is_group(),
+            Peer::Leader(id) => {
+                let metadata = self.client.metadata();
+                let mut partitions = self.partitions.keys();
+                partitions
+                    .any(|partition| metadata.leader(partition).is_some_and(|led| led.0 == id))
+            }
+        })
+    }
+
+    fn close_connections(&self) {
         self.fetch_pool.close();
         self.group_pool.close();
         self.join_pool.close();

@@ -8,6 +8,7 @@ use kafka_wire::fetch_response::{FetchResponse, PartitionData};
 use kafka_wire_core::Uuid;
 use tokio::time::Instant;
 
+use super::contact::Peer;
 use super::fetch::{self, Want};
 use super::heartbeat::Heartbeat;
 use super::join::{Joined, Joining};
@@ -40,13 +41,17 @@ impl Consumer {
     ///
     /// # Errors
     /// [`ClientError::NoOffset`] where reading could not start, [`ClientError::Corrupt`] for damaged
-    /// records, and what a broker refuses for good (authorisation, invalid group). Polling again
-    /// goes on with everything else. What can be retried is retried and never returned.
+    /// records, and what a broker refuses for good (authorisation, invalid group, an instance id
+    /// that another member has taken: polling again takes it back). Polling again goes on with
+    /// everything else. What can be retried is retried and never returned.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Polled, ClientError> {
         let deadline = Instant::now().checked_add(timeout);
         self.apply_revocation();
         loop {
             *self.last_poll.lock() = Instant::now();
+            if let Some(error) = self.fenced.take() {
+                return Err(error);
+            }
             while let Some(finished) = self.work.try_join_next() {
                 self.take_in(finished)?;
             }
@@ -137,10 +142,26 @@ impl Consumer {
                 Ok(())
             }
             Err(error) if error.is_cancelled() => Ok(()),
-            Err(error) => Err(ClientError::Protocol {
-                context: "a task of the consumer ended unexpectedly".to_owned(),
-                reason: error.to_string(),
-            }),
+            Err(error) => {
+                self.forget_work();
+                Err(ClientError::Protocol {
+                    context: "a task of the consumer ended unexpectedly".to_owned(),
+                    reason: error.to_string(),
+                })
+            }
+        }
+    }
+
+    /// A task panicked, and nobody knows which: nothing may wait for it. What the others bring is taken
+    /// if it still fits.
+    fn forget_work(&mut self) {
+        self.fetching.clear();
+        self.refreshing = false;
+        for assigned in self.partitions.values_mut() {
+            assigned.resolving = false;
+        }
+        if self.membership.is_joining() {
+            self.membership.failed();
         }
     }
 
@@ -161,12 +182,20 @@ impl Consumer {
         if let Some(error) = self.membership.lost() {
             tracing::warn!("this consumer is out of its group: {error}");
             self.membership.forget();
+            if matches!(error.code(), Some(ErrorCode::FENCED_INSTANCE_ID)) {
+                // Joining again would only throw out the other one in turn.
+                self.fenced = Some(error);
+            }
             let lost: Vec<TopicPartition> =
                 std::mem::take(&mut self.partitions).into_keys().collect();
             self.ready.clear();
             if !lost.is_empty() {
                 return vec![RebalanceEvent::Lost(lost)];
             }
+        }
+        if self.fenced.is_some() {
+            self.wake.notify_one();
+            return Vec::new();
         }
         self.check_spread();
         if let Subscription::Pattern { checked: None, .. } = &self.subscription {
@@ -194,12 +223,14 @@ impl Consumer {
         let joining = Joining {
             client: self.client.clone(),
             pool: Arc::clone(&self.join_pool),
+            contact: Arc::clone(&self.contact),
             config: Arc::clone(&self.config),
             group: self.config.group_id.clone().unwrap_or_default(),
             member_id: self.membership.member_id.clone(),
             generation: self.membership.generation,
             topics: topics.to_vec(),
             owned: self.partitions.keys().cloned().collect(),
+            lost: false,
         };
         self.membership.joining();
         self.work
@@ -255,6 +286,7 @@ impl Consumer {
         let heartbeat = Heartbeat::start(
             self.client.clone(),
             Arc::clone(&self.group_pool),
+            Arc::clone(&self.contact),
             Arc::clone(&self.config),
             group,
             committer,
@@ -264,6 +296,7 @@ impl Consumer {
         self.membership.joined(heartbeat);
         self.membership.spread = joined.spread;
         self.pending_assignment = Some(joined.assigned);
+        self.pending_lost = joined.lost;
         Ok(())
     }
 
@@ -273,6 +306,11 @@ impl Consumer {
             return Vec::new();
         };
         let mut events = Vec::new();
+        if std::mem::take(&mut self.pending_lost) && !self.partitions.is_empty() {
+            let lost = std::mem::take(&mut self.partitions);
+            self.ready.clear();
+            events.push(RebalanceEvent::Lost(lost.into_keys().collect()));
+        }
         let leaving: Vec<TopicPartition> = self
             .partitions
             .keys()
@@ -545,6 +583,7 @@ impl Consumer {
             Ok(response) => response,
             Err(error) => {
                 tracing::debug!(broker = node, "{error}");
+                self.contact.failed(Peer::Leader(node), &error);
                 let not_before = Instant::now() + self.client.config().retry_backoff;
                 for (want, _) in &wants {
                     self.client.metadata().mark_stale(&want.partition.topic);
@@ -559,6 +598,7 @@ impl Consumer {
                 };
             }
         };
+        self.contact.restored(Peer::Leader(node));
         let mut refused = None;
         for (want, version) in &wants {
             let Some(answer) = fetch::answer_for(&response, want) else {
@@ -660,4 +700,50 @@ fn learn(
         });
     let metadata = consumer.client.metadata();
     metadata.learn_leader(partition, leader.leader_id, leader.leader_epoch, endpoint);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, ClientConfig, ConsumerConfig};
+
+    /// Another member may have read on from there, and has committed what it read.
+    #[tokio::test]
+    async fn partitions_kept_while_the_membership_was_lost_start_over() {
+        let client = Client::new(ClientConfig::new(["127.0.0.1:1"])).unwrap();
+        let mut consumer = Consumer::new(client, ConsumerConfig::group("g")).unwrap();
+        let partition = TopicPartition::new("t", 0);
+        consumer.add_partitions([partition.clone()]);
+        consumer.seek(&partition, 100).unwrap();
+        consumer.membership.joining();
+        let joined = Joined {
+            member_id: "m".to_owned(),
+            generation: 3,
+            assigned: vec![partition.clone()],
+            lost: true,
+            spread: None,
+        };
+        consumer.take_joined(Ok(joined)).unwrap();
+        let all = vec![partition.clone()];
+        assert_eq!(
+            consumer.take_assignment(),
+            [
+                RebalanceEvent::Lost(all.clone()),
+                RebalanceEvent::Assigned(all)
+            ]
+        );
+        assert_eq!(consumer.position(&partition), None);
+    }
+
+    #[tokio::test]
+    async fn nothing_waits_for_a_task_that_panicked() {
+        let client = Client::new(ClientConfig::new(["127.0.0.1:1"])).unwrap();
+        let mut consumer = Consumer::new(client, ConsumerConfig::default()).unwrap();
+        consumer.fetching.insert(1, 1);
+        consumer.refreshing = true;
+        consumer.work.spawn(async { panic!("as a test") });
+        let error = consumer.poll(Duration::from_secs(5)).await.unwrap_err();
+        assert!(error.to_string().contains("ended unexpectedly"), "{error}");
+        assert!(consumer.fetching.is_empty() && !consumer.refreshing);
+    }
 }

@@ -58,6 +58,10 @@ pub struct ProducerConfig {
     /// How long `send` may wait for a topic's metadata before it fails (`max.block.ms`); 1 minute.
     /// Waiting for room in the buffer has no limit.
     pub max_block: Duration,
+    /// Whether to fail with [`AcknowledgedLost`](crate::ClientError::AcknowledgedLost) when it shows
+    /// that the broker lost records it had acknowledged, for callers that can send them again. Off,
+    /// what follows goes behind the gap, as with Java's producer. Needs idempotence.
+    pub fail_on_lost: bool,
 }
 
 impl Default for ProducerConfig {
@@ -73,6 +77,7 @@ impl Default for ProducerConfig {
             delivery_timeout: Duration::from_secs(120),
             max_request_bytes: 8 * 1024 * 1024,
             max_block: Duration::from_secs(60),
+            fail_on_lost: false,
         }
     }
 }

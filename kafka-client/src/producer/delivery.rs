@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::ClientError;
+use crate::{ClientError, Moment};
 
 /// What was delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Delivered {
     /// For each partition that got some, the offset of its last record; -1 if the broker did not
     /// tell (`acks=0`, or it recognised a repeated batch).
     pub last_offsets: Vec<(i32, i64)>,
+    /// When the first of their batches was sent, in the attempt that was acknowledged.
+    pub sent: Option<Moment>,
 }
 
 /// Which records of a `send` were not delivered, and why. All others were.
@@ -93,9 +95,10 @@ impl Tracker {
         (Arc::new(tracker), Delivery { records, outcome })
     }
 
-    fn acknowledged(&self, count: usize, partition: i32, last_offset: i64) {
+    fn acknowledged(&self, count: usize, partition: i32, last_offset: i64, sent: Moment) {
         let mut state = self.state.lock();
         state.delivered.records += count;
+        state.delivered.sent = Some(state.delivered.sent.map_or(sent, |first| first.min(sent)));
         let offsets = &mut state.delivered.last_offsets;
         match offsets.iter_mut().find(|(known, _)| *known == partition) {
             Some((_, offset)) => *offset = (*offset).max(last_offset),
@@ -152,7 +155,7 @@ impl Part {
 }
 
 /// Tells everyone that a whole batch is in the log; `base_offset` is -1 if unknown.
-pub(super) fn acknowledge(parts: &[Part], partition: i32, base_offset: i64) {
+pub(super) fn acknowledge(parts: &[Part], partition: i32, base_offset: i64, sent: Moment) {
     let mut position = 0;
     for part in parts {
         position += part.count;
@@ -162,7 +165,8 @@ pub(super) fn acknowledge(parts: &[Part], partition: i32, base_offset: i64) {
         } else {
             base_offset + last
         };
-        part.tracker.acknowledged(part.count, partition, offset);
+        part.tracker
+            .acknowledged(part.count, partition, offset, sent);
     }
 }
 
@@ -206,11 +210,13 @@ mod tests {
             first,
             count,
         };
-        acknowledge(&[part(0, 2)], 3, 100);
-        acknowledge(&[part(2, 1), part(3, 2)], 4, 7);
+        let earlier = Moment::now();
+        acknowledge(&[part(0, 2)], 3, 100, Moment::now());
+        acknowledge(&[part(2, 1), part(3, 2)], 4, 7, earlier);
         let delivered = delivery.await.unwrap();
         assert_eq!(delivered.records, 5);
         assert_eq!(delivered.last_offsets, [(3, 101), (4, 9)]);
+        assert_eq!(delivered.sent, Some(earlier));
     }
 
     #[tokio::test]
@@ -225,6 +231,7 @@ mod tests {
             }],
             0,
             0,
+            Moment::now(),
         );
         let error = delivery.await.unwrap_err();
         assert_eq!(error.failures.len(), 1);

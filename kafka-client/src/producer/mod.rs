@@ -7,6 +7,7 @@
 mod config;
 mod delivery;
 mod frame;
+mod identity;
 mod lane;
 mod outgoing;
 mod partition;
@@ -14,6 +15,7 @@ mod partitioner;
 mod record;
 mod sender;
 mod topic;
+mod write;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -148,6 +150,21 @@ impl Producer {
         Ok(shared.append(&topic, &records, total, reserved))
     }
 
+    /// Whether [`send`](Producer::send) needs no metadata before it accepts records for a topic.
+    /// What it may still wait for then, room in the buffer, needs no connection, so that it may be
+    /// called within another runtime than the one whose tasks are the producer's.
+    pub fn knows(&self, topic: &str) -> bool {
+        self.shared.topics.read().contains_key(topic)
+    }
+
+    /// Asks for a topic's metadata as [`send`](Producer::send) would. Safe to cancel.
+    ///
+    /// # Errors
+    /// As those of `send`.
+    pub async fn look_up(&self, topic: &Arc<str>) -> Result<(), ClientError> {
+        self.shared.topic(topic).await.map(drop)
+    }
+
     /// Sends what is waiting without linger, and waits until everything accepted before this call
     /// is acknowledged or has failed; the outcome is in the deliveries.
     ///
@@ -166,7 +183,7 @@ impl Producer {
             if first.is_none_or(|order| order >= end) {
                 return Ok(());
             }
-            if self.sender.is_finished() {
+            if shared.budget.is_closed() {
                 return Err(ClientError::Closed { what: "producer" });
             }
             settled.await;

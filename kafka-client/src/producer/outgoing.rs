@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::delivery::{self, Part};
 use super::lane::{Filling, ORDER_SPAN};
-use crate::ClientError;
+use crate::{ClientError, Moment};
 
 /// Decompressing one of our own batches stops here.
 const OWN_BATCH_MAX: usize = 1 << 30;
@@ -28,6 +28,8 @@ pub(super) struct Outgoing {
     /// Assigned at the first attempt and kept.
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) last_error: Option<ClientError>,
+    /// When it was last sent, or created.
+    pub(super) sent: Moment,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ impl Outgoing {
             created: filling.created,
             identity: None,
             last_error: None,
+            sent: Moment::now(),
         }
     }
 
@@ -146,6 +149,7 @@ impl Outgoing {
             created: self.created,
             identity: None,
             last_error: None,
+            sent: self.sent,
         };
         let mut first = piece(self.order, half_span, left, left_parts, half_reserved);
         let mut second = piece(
@@ -317,7 +321,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(values(&mut rest), ["0", "2", "3"]);
-        delivery::acknowledge(&rest.parts, 0, 0);
+        delivery::acknowledge(&rest.parts, 0, 0, crate::Moment::now());
         let failures = delivery.await.unwrap_err().failures;
         assert_eq!(
             failures.iter().map(|(index, _)| *index).collect::<Vec<_>>(),

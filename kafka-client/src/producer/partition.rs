@@ -11,12 +11,13 @@ use kafka_records::{BatchBuilder, Compression, ProducerIdentity, RecordError};
 use kafka_wire::produce_response::PartitionProduceResponse;
 use tokio::time::Instant;
 
+use super::identity::Identity;
 use super::lane::Lane;
 use super::outgoing::{Outgoing, Payload, sequence_after};
-use super::sender::{Event, Identity};
+use super::sender::Event;
 use super::{Shared, delivery};
 use crate::backoff::Backoff;
-use crate::{ClientError, ErrorCode, TopicPartition};
+use crate::{ClientError, ErrorCode, Moment, TopicPartition};
 
 pub(super) struct Partition {
     pub(super) lane: Arc<Lane>,
@@ -35,6 +36,15 @@ pub(super) struct Partition {
     /// Producer id and epoch in use here.
     pub(super) identity: Option<(i64, i16)>,
     pub(super) next_sequence: i32,
+    /// A batch with the present identity was acknowledged: the broker would notice a gap.
+    proven: bool,
+    /// The sequence number behind the last acknowledged batch, under the present identity.
+    acknowledged_sequence: Option<i32>,
+    /// The offset behind the last acknowledged batch.
+    acknowledged_end: i64,
+    /// The broker lost what it had acknowledged; whatever comes behind fails with this, so that
+    /// nothing overtakes the lost records when they are sent again.
+    lost: Option<ClientError>,
 }
 
 impl Partition {
@@ -50,6 +60,10 @@ impl Partition {
             backoff,
             identity: None,
             next_sequence: 0,
+            proven: false,
+            acknowledged_sequence: None,
+            acknowledged_end: 0,
+            lost: None,
         }
     }
 
@@ -66,15 +80,21 @@ impl Partition {
         let taken = {
             let mut queue = self.lane.queue.lock();
             if let Some(open) = &queue.open {
-                let due = open.created + shared.config.linger;
-                let expired = deadline(open.created, shared).is_some_and(|at| at <= now);
+                let due = open.created.checked_add(shared.config.linger);
+                let is_due = hurry || due.is_some_and(|due| due <= now);
+                let expires = deadline(open.created, shared);
+                let expired = expires.is_some_and(|at| at <= now);
                 let blocked = !self.pending.is_empty() || self.holding || self.not_before > now;
-                if expired || ((hurry || due <= now) && !blocked && queue.full.is_empty()) {
+                if expired || (is_due && !blocked && queue.full.is_empty()) {
                     queue.seal();
-                } else if due > now {
-                    wake_at = Some(due);
-                } else if let Some(at) = deadline(open.created, shared) {
-                    wake_at = Some(at);
+                } else {
+                    let next = if is_due {
+                        self.not_before
+                    } else {
+                        due.unwrap_or(now)
+                    };
+                    let next = Some(next).filter(|next| *next > now);
+                    wake_at = [next, expires].into_iter().flatten().min();
                 }
             }
             std::mem::take(&mut queue.full)
@@ -87,7 +107,13 @@ impl Partition {
             {
                 events.push(compress(self.lane.slot, batch.order, builder));
             }
-            self.pending.push_back(batch);
+            match &self.lost {
+                None => self.pending.push_back(batch),
+                Some(error) => {
+                    batch.fail(error);
+                    shared.settle(batch.order, batch.reserved);
+                }
+            }
         }
         wake_at
     }
@@ -114,6 +140,14 @@ impl Partition {
             shared.settle(batch.order, batch.reserved);
         }
         None
+    }
+
+    /// Whether the next batch may be sent before those in flight are answered. A broker that does not
+    /// know a producer takes any first number: would it refuse the first batch and take the second,
+    /// their order would be lost. So the first one under each identity travels alone.
+    pub(super) fn can_send(&self, idempotence: bool) -> bool {
+        let ordered = self.in_flight.is_empty() || self.proven || !idempotence;
+        ordered && self.pending.front().is_some_and(Outgoing::is_ready)
     }
 
     /// Numbers the next batch and counts it as sent.
@@ -151,13 +185,14 @@ impl Partition {
             };
             match batch.encode(numbered) {
                 Ok(bytes) => {
+                    batch.sent = Moment::now();
                     let order = batch.order;
                     self.in_flight.push_back(batch);
                     return Some((order, bytes));
                 }
                 Err(error) => {
-                    // Its numbers are not used: the next batch takes them.
-                    if numbered.base_sequence >= 0 {
+                    // If its numbers are new, they are not used: the next batch takes them.
+                    if batch.identity.is_none() && numbered.base_sequence >= 0 {
                         self.next_sequence = numbered.base_sequence;
                     }
                     fail_encoding(shared, &self.lane.partition, &batch, &error);
@@ -178,9 +213,28 @@ impl Partition {
         let Some(batch) = self.take(order) else {
             return;
         };
-        delivery::acknowledge(&batch.parts, self.lane.partition.partition, base_offset);
-        shared.settle(batch.order, batch.reserved);
+        self.acknowledged_sequence = batch
+            .identity
+            .filter(|known| known.base_sequence >= 0)
+            .map(|known| sequence_after(known.base_sequence, batch.records));
+        self.proven = true;
         self.backoff.reset();
+        if base_offset >= 0 {
+            let expected = self.acknowledged_end;
+            self.acknowledged_end = base_offset + i64::from(batch.records);
+            if base_offset < expected && shared.config.fail_on_lost {
+                // The log was cut and has grown again: this batch is in it, earlier ones are not.
+                self.lose(shared, &batch, expected);
+                return;
+            }
+        }
+        delivery::acknowledge(
+            &batch.parts,
+            self.lane.partition.partition,
+            base_offset,
+            batch.sent,
+        );
+        shared.settle(batch.order, batch.reserved);
     }
 
     /// The whole request failed, or this batch did: repeat or give up.
@@ -234,6 +288,14 @@ impl Partition {
                 let Some(batch) = self.take(order) else {
                     return false;
                 };
+                // The batch before this one was acknowledged, and the broker does not know of it.
+                let lost = batch
+                    .identity
+                    .is_some_and(|known| Some(known.base_sequence) == self.acknowledged_sequence);
+                if self.lost.is_some() || (oldest && lost && shared.config.fail_on_lost) {
+                    self.lose(shared, &batch, self.acknowledged_end);
+                    return false;
+                }
                 if oldest {
                     tracing::warn!(
                         partition = %self.lane.partition,
@@ -309,6 +371,21 @@ impl Partition {
         false
     }
 
+    /// Fails a batch, and all behind it, because earlier ones are lost.
+    fn lose(&mut self, shared: &Shared, batch: &Outgoing, expected: i64) {
+        let error = self
+            .lost
+            .get_or_insert_with(|| ClientError::AcknowledgedLost {
+                partition: self.lane.partition.clone(),
+                expected,
+            });
+        for batch in std::iter::once(batch).chain(&self.pending) {
+            batch.fail(error);
+            shared.settle(batch.order, batch.reserved);
+        }
+        self.pending.clear();
+    }
+
     pub(super) fn give_up(
         &self,
         shared: &Shared,
@@ -344,6 +421,8 @@ impl Partition {
             _ => None,
         };
         self.next_sequence = 0;
+        self.proven = false;
+        self.acknowledged_sequence = None;
         for batch in &mut self.pending {
             batch.identity = None;
         }
@@ -377,4 +456,99 @@ pub(super) fn fail_encoding(
     };
     batch.fail(&error);
     shared.settle(batch.order, batch.reserved);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use super::super::delivery::Tracker;
+    use super::super::lane::Append;
+    use super::super::{Producer, ProducerConfig, ProducerRecord};
+    use super::*;
+    use crate::{Client, ClientConfig};
+
+    /// A producer that reaches nobody, and a partition with as many batches on the application's side.
+    pub(in crate::producer) fn world(
+        batches: u64,
+        change: impl FnOnce(&mut ProducerConfig),
+    ) -> (Producer, Partition) {
+        let mut config = ProducerConfig {
+            linger: Duration::ZERO,
+            ..ProducerConfig::default()
+        };
+        change(&mut config);
+        let client = Client::new(ClientConfig::new(["127.0.0.1:1"])).unwrap();
+        let backoff = client.backoff();
+        let producer = Producer::new(client, config).unwrap();
+        let lane = Lane {
+            slot: 0,
+            partition: TopicPartition::new("t", 0),
+            queue: Default::default(),
+        };
+        for order in 1..=batches {
+            append(&lane, order);
+            if order < batches {
+                lane.queue.lock().seal();
+            }
+        }
+        (producer, Partition::new(Arc::new(lane), backoff))
+    }
+
+    /// Opens a batch with one record.
+    pub(in crate::producer) fn append(lane: &Lane, order: u64) {
+        let record = ProducerRecord::value("x");
+        let append = Append {
+            record: &record,
+            index: 0,
+            size_bound: record.size_bound(),
+            reserved: 0,
+            tracker: &Tracker::new(1).0,
+            remaining: 0,
+            now: 0,
+        };
+        let mut queue = lane.queue.lock();
+        queue.append(&append, 1024, Compression::None, || order);
+    }
+
+    fn take_batches(producer: &Producer, partition: &mut Partition) -> Option<Instant> {
+        let now = Instant::now();
+        partition.take_batches(&producer.shared, now, false, &FuturesUnordered::new())
+    }
+
+    const IDENTITY: Identity = Identity::Known {
+        producer_id: 7,
+        producer_epoch: 0,
+    };
+
+    #[tokio::test]
+    async fn an_open_batch_is_looked_at_when_the_back_off_ends() {
+        let (producer, mut partition) = world(1, |_| {});
+        partition.not_before = Instant::now() + Duration::from_millis(100);
+        let wake_at = take_batches(&producer, &mut partition).unwrap();
+        assert!(partition.pending.is_empty());
+        assert_eq!(wake_at, partition.not_before);
+    }
+
+    #[tokio::test]
+    async fn an_endless_linger_is_a_linger() {
+        let (producer, mut partition) = world(1, |config| config.linger = Duration::MAX);
+        assert!(take_batches(&producer, &mut partition).is_some());
+        assert!(partition.pending.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_first_batch_under_an_identity_travels_alone() {
+        let (producer, mut partition) = world(3, |_| {});
+        take_batches(&producer, &mut partition);
+        assert!(partition.can_send(true));
+        let (first, _) = partition.next_batch(&IDENTITY, &producer.shared).unwrap();
+        assert!(!partition.can_send(true) && partition.can_send(false));
+        partition.acknowledged(&producer.shared, first, 0);
+        partition.next_batch(&IDENTITY, &producer.shared).unwrap();
+        take_batches(&producer, &mut partition);
+        assert!(partition.can_send(true));
+        partition.raise_epoch();
+        assert!(!partition.can_send(true));
+    }
 }

@@ -18,10 +18,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kafka_records::RecordError;
 use kafka_wire::produce_response::PartitionProduceResponse;
-use kafka_wire::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
+use kafka_wire::{ProduceRequest, ProduceResponse};
 use tokio::time::Instant;
 
 use super::frame::{self, TopicBatches};
+use super::identity::{Identity, init_producer_id};
 use super::outgoing::{Outgoing, Payload};
 use super::partition::{Partition, fail_encoding};
 use super::{Acks, REQUEST_OVERHEAD, Shared};
@@ -30,22 +31,19 @@ use crate::{BrokerInfo, Client, ClientError, ErrorCode, TopicPartition};
 
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut sender = Sender {
-        identity: if shared.config.idempotence {
-            Identity::Absent
-        } else {
-            Identity::NotUsed
-        },
-        shared,
-        partitions: HashMap::new(),
-        active: BTreeSet::new(),
-        nodes: HashMap::new(),
-        events: FuturesUnordered::new(),
-        refreshing: false,
-        refresh_not_before: Instant::now(),
-        start: 0,
-    };
-    sender.work().await;
+    let _end = End(Arc::clone(&shared));
+    Sender::new(shared).work().await;
+}
+
+/// However the sender ends, nobody waits for it any more.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.budget.close();
+        self.0.settled.notify_waiters();
+    }
 }
 
 struct Sender {
@@ -61,18 +59,6 @@ struct Sender {
     refresh_not_before: Instant,
     /// Where the next round starts, so that every partition has its turn.
     start: usize,
-}
-
-pub(super) enum Identity {
-    NotUsed,
-    Absent,
-    Asked,
-    Known {
-        producer_id: i64,
-        producer_epoch: i16,
-    },
-    /// The broker will not give one.
-    Refused(ClientError),
 }
 
 #[derive(Default)]
@@ -99,6 +85,24 @@ pub(super) enum Event {
 }
 
 impl Sender {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            identity: if shared.config.idempotence {
+                Identity::Absent
+            } else {
+                Identity::NotUsed
+            },
+            shared,
+            partitions: HashMap::new(),
+            active: BTreeSet::new(),
+            nodes: HashMap::new(),
+            events: FuturesUnordered::new(),
+            refreshing: false,
+            refresh_not_before: Instant::now(),
+            start: 0,
+        }
+    }
+
     async fn work(&mut self) {
         let shared = Arc::clone(&self.shared);
         loop {
@@ -151,24 +155,26 @@ impl Sender {
             let Some(partition) = self.partitions.get_mut(slot) else {
                 continue;
             };
-            sooner(partition.take_batches(&self.shared, now, hurry, &self.events));
-            sooner(partition.expire(&self.shared, now));
             if partition.in_flight.is_empty() {
                 partition.holding = false;
                 if std::mem::take(&mut partition.renumber) {
                     partition.raise_epoch();
                 }
-                if partition.pending.is_empty() {
-                    let mut queue = partition.lane.queue.lock();
-                    if queue.is_empty() {
-                        queue.listed = false;
-                        drop(queue);
-                        idle.push(*slot);
-                    }
-                    continue;
-                }
             }
-            if partition.holding || !partition.pending.front().is_some_and(Outgoing::is_ready) {
+            // What expired no longer holds up the open batch, which may be old, too.
+            partition.expire(&self.shared, now);
+            sooner(partition.take_batches(&self.shared, now, hurry, &self.events));
+            sooner(partition.expire(&self.shared, now));
+            if partition.in_flight.is_empty() && partition.pending.is_empty() {
+                let mut queue = partition.lane.queue.lock();
+                if queue.is_empty() {
+                    queue.listed = false;
+                    drop(queue);
+                    idle.push(*slot);
+                }
+                continue;
+            }
+            if partition.holding || !partition.can_send(self.shared.config.idempotence) {
                 continue;
             }
             if partition.not_before > now {
@@ -224,6 +230,8 @@ impl Sender {
                         self.shared.settle(batch.order, batch.reserved);
                     }
                 }
+                // Batches that were held up behind these fail in the next round.
+                self.shared.wake.notify_one();
                 return;
             }
             Identity::Known { .. } | Identity::NotUsed => {}
@@ -276,6 +284,7 @@ impl Sender {
             Ok(version) => version,
             Err(error) => {
                 self.identity = Identity::Refused(error);
+                self.shared.wake.notify_one();
                 return false;
             }
         };
@@ -309,7 +318,7 @@ impl Sender {
                     batches: vec![entry],
                 }),
             }
-            if partition.pending.front().is_some_and(Outgoing::is_ready) {
+            if partition.can_send(config.idempotence) {
                 slots.push_back(slot);
             }
         }
@@ -331,7 +340,10 @@ impl Sender {
                 Err(error) => Err(error),
                 // The broker itself may take the timeout; leave its answer time to arrive.
                 Ok(pending) if answered => pending
-                    .decode::<ProduceRequest>(version, timeout + Duration::from_secs(5))
+                    .decode::<ProduceRequest>(
+                        version,
+                        timeout.saturating_add(Duration::from_secs(5)),
+                    )
                     .await
                     .map(Some),
                 Ok(pending) => pending.bytes(timeout).await.map(|_| None),
@@ -413,6 +425,8 @@ impl Sender {
 
     /// A broker can't be reached: perhaps its partitions have other leaders by now.
     fn distrust(&mut self, id: i32, error: &ClientError) {
+        // Not at once: a broker that is not in the cluster's metadata fails without any waiting.
+        let not_before = Instant::now() + self.shared.client.config().retry_backoff;
         for slot in &self.active {
             let Some(partition) = self.partitions.get_mut(slot) else {
                 continue;
@@ -426,6 +440,7 @@ impl Sender {
                 .is_some_and(|(leader, _)| leader == id)
             {
                 self.shared.client.metadata().mark_stale(&topic.topic);
+                partition.not_before = partition.not_before.max(not_before);
                 if let Some(batch) = partition.pending.front_mut() {
                     batch.last_error = Some(error.clone());
                 }
@@ -556,30 +571,44 @@ fn learn(
         .learn_leader(partition, leader.leader_id, leader.leader_epoch, endpoint);
 }
 
-async fn init_producer_id(client: &Client) -> Result<(i64, i16), ClientError> {
-    let mut retry = client.retry();
-    loop {
-        let result = client
-            .call_any(|version| {
-                let mut request = InitProducerIdRequest::default();
-                request.transactional_id = None;
-                request.transaction_timeout_ms = i32::MAX;
-                if version.value() >= 3 {
-                    request.producer_id = -1;
-                    request.producer_epoch = -1;
-                }
-                request
-            })
-            .await
-            .and_then(|(response, _)| {
-                ClientError::check(response.error_code, None, || {
-                    "the broker gave no producer id".to_owned()
-                })?;
-                Ok((response.producer_id, response.producer_epoch))
-            });
-        match result {
-            Ok(identity) => return Ok(identity),
-            Err(error) => retry.again(error).await?,
-        }
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::super::partition::tests::{append, world};
+    use super::*;
+
+    fn sender(producer: &super::super::Producer, partition: Partition) -> Sender {
+        let mut sender = Sender::new(Arc::clone(&producer.shared));
+        sender.partitions.insert(0, partition);
+        sender.active.insert(0);
+        sender
+    }
+
+    #[tokio::test]
+    async fn an_open_batch_is_not_held_up_by_one_that_expired() {
+        let patience = Duration::from_millis(50);
+        let (producer, partition) = world(1, |config| config.delivery_timeout = patience);
+        let mut sender = sender(&producer, partition);
+        sender.advance();
+        tokio::time::sleep(patience * 2).await;
+        append(&sender.partitions[&0].lane, 2);
+        sender.advance();
+        let pending = &sender.partitions[&0].pending;
+        let orders: Vec<u64> = pending.iter().map(|batch| batch.order).collect();
+        assert_eq!(orders, [2]);
+    }
+
+    #[tokio::test]
+    async fn batches_behind_a_refused_one_are_looked_at() {
+        let (producer, partition) = world(1, |_| {});
+        let mut sender = sender(&producer, partition);
+        sender.advance();
+        append(&sender.partitions[&0].lane, 2);
+        sender.identity = Identity::Refused(ClientError::Closed { what: "test" });
+        sender.send_to(0, vec![0]);
+        assert!(sender.partitions[&0].pending.is_empty());
+        let woken = producer.shared.wake.notified().now_or_never();
+        assert!(woken.is_some(), "the open batch would wait for ever");
     }
 }

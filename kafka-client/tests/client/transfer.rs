@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kafka_client::{
-    AutoOffsetReset, ClientError, Compression, ErrorCode, Header, Producer, ProducerConfig,
-    ProducerRecord, TopicPartition, partition_for_key,
+    AutoOffsetReset, Client, ClientConfig, ClientError, Compression, ErrorCode, Header, Producer,
+    ProducerConfig, ProducerRecord, TopicPartition, partition_for_key,
 };
 
 use crate::world::{World, numbered, read};
@@ -324,4 +324,25 @@ async fn seek_pause_and_resume_decide_what_is_read() {
             .is_empty()
     );
     assert_eq!(consumer.position(&partition), Some(101));
+}
+
+/// As of `2147483647`, which Kafka's users write for "never", and of a zero.
+#[tokio::test]
+async fn the_largest_times_and_no_metadata_age_work() {
+    let world = World::start().await;
+    let topic = world.topic("extreme", 1).await;
+    let mut config = ClientConfig::new([world.addr.to_string()]);
+    config.request_timeout = Duration::MAX;
+    config.metadata_max_age = Duration::ZERO;
+    let mut settings = ProducerConfig::default();
+    settings.linger = Duration::MAX;
+    settings.delivery_timeout = Duration::MAX;
+    let producer = Producer::new(Client::new(config).unwrap(), settings).unwrap();
+    let sending = async {
+        let delivery = producer.send(&topic, numbered(0..3)).await.unwrap();
+        producer.flush().await.unwrap();
+        delivery.await.unwrap()
+    };
+    let sent = tokio::time::timeout(Duration::from_secs(20), sending).await;
+    assert_eq!(sent.unwrap().records, 3);
 }

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use kafka_client::{
-    Client, Consumer, FetchedBatch, OffsetAndMetadata, OffsetSpec, RebalanceEvent, TopicPartition,
+    Client, ClientError, Consumer, ErrorCode, FetchedBatch, OffsetAndMetadata, OffsetSpec,
+    RebalanceEvent, TopicPartition,
 };
 use regex::Regex;
+use tokio::time::timeout;
 
 use super::{Arguments, may_appear};
 use crate::commands::topics::topic_pattern;
@@ -18,6 +20,8 @@ use crate::{CliError, output};
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The same while there is nothing to read yet.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(200);
+/// How long a commit may hold up reading; what it leaves undone is tried again with the next one.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where to start in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +41,12 @@ pub(super) struct Source {
     consumer: Consumer,
     /// `None` in a group: its coordinator says what is read.
     direct: Option<Direct>,
+    /// Whether the group's offsets are committed.
+    commits: bool,
     /// What was printed and is not committed yet, for a group.
     consumed: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    /// The partitions of which the position is committed, or will be.
+    started: BTreeSet<TopicPartition>,
 }
 
 #[derive(Debug)]
@@ -60,6 +68,7 @@ impl Source {
         client: Client,
         mut consumer: Consumer,
         arguments: &Arguments,
+        commits: bool,
     ) -> Result<Self, CliError> {
         match &arguments.topic {
             Some(topic) => consumer.subscribe(vec![topic.clone()])?,
@@ -72,7 +81,9 @@ impl Source {
             client,
             consumer,
             direct: None,
+            commits,
             consumed: BTreeMap::new(),
+            started: BTreeSet::new(),
         })
     }
 
@@ -102,7 +113,9 @@ impl Source {
             client,
             consumer,
             direct: Some(direct),
+            commits: false,
             consumed: BTreeMap::new(),
+            started: BTreeSet::new(),
         })
     }
 
@@ -129,24 +142,47 @@ impl Source {
         for event in polled.events {
             self.rebalanced(event).await?;
         }
+        if self.commits {
+            self.note_starts(&polled.batches);
+        }
         Ok(polled.batches)
     }
 
     async fn rebalanced(&mut self, event: RebalanceEvent) -> Result<(), CliError> {
-        match event {
-            RebalanceEvent::Assigned(_) => Ok(()),
-            RebalanceEvent::Revoked(_) => self.commit().await,
-            RebalanceEvent::Lost(partitions) => {
+        let gone = match event {
+            RebalanceEvent::Assigned(_) => return Ok(()),
+            RebalanceEvent::Revoked(partitions) => {
+                self.commit().await?;
+                partitions
+            }
+            RebalanceEvent::Lost(partitions) => partitions,
+        };
+        self.consumed
+            .retain(|partition, _| !gone.contains(partition));
+        self.started.retain(|partition| !gone.contains(partition));
+        Ok(())
+    }
+
+    /// Where reading starts is committed before anything was read, so that the group goes on there
+    /// and not at what is the newest record by then.
+    fn note_starts(&mut self, batches: &[FetchedBatch]) {
+        for partition in self.consumer.assignment() {
+            let Some(position) = self.consumer.position(&partition) else {
+                continue;
+            };
+            let has_records = batches.iter().any(|batch| {
+                *batch.topic == *partition.topic && batch.partition == partition.partition
+            });
+            if self.started.insert(partition.clone()) && !has_records {
                 self.consumed
-                    .retain(|partition, _| !partitions.contains(partition));
-                Ok(())
+                    .insert(partition, OffsetAndMetadata::new(position));
             }
         }
     }
 
     /// Everything of this partition before `next` has been printed.
     pub(super) fn consumed(&mut self, batch: &FetchedBatch, next: i64) {
-        if self.direct.is_some() {
+        if !self.commits {
             return;
         }
         let partition = TopicPartition::new(batch.topic.clone(), batch.partition);
@@ -154,16 +190,31 @@ impl Source {
             .insert(partition, OffsetAndMetadata::new(next));
     }
 
-    /// Commits what was printed, in a group.
+    /// Commits what was printed, in a group. While the group is between two assignments, that waits
+    /// for the next time; what was lost to another member is its to commit.
     ///
     /// # Errors
-    /// What the coordinator refuses.
+    /// What the coordinator refuses for good.
     pub(super) async fn commit(&mut self) -> Result<(), CliError> {
         if self.consumed.is_empty() {
             return Ok(());
         }
-        let offsets: Vec<_> = std::mem::take(&mut self.consumed).into_iter().collect();
-        Ok(self.consumer.commit(&offsets).await?)
+        let offsets: Vec<_> = self
+            .consumed
+            .iter()
+            .map(|(partition, offset)| (partition.clone(), offset.clone()))
+            .collect();
+        let reason = match timeout(COMMIT_TIMEOUT, self.consumer.commit(&offsets)).await {
+            Ok(Ok(())) => {
+                self.consumed.clear();
+                return Ok(());
+            }
+            Ok(Err(error)) if error.is_retriable() || is_rebalance(&error) => error.to_string(),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => format!("it took longer than {COMMIT_TIMEOUT:?}"),
+        };
+        output::note(&format!("WARN: offsets could not be committed: {reason}"));
+        Ok(())
     }
 
     /// Leaves the group and ends.
@@ -231,6 +282,18 @@ impl Direct {
         self.known = all;
         Ok(())
     }
+}
+
+/// Whether the group only has to find itself again, which the next poll does.
+fn is_rebalance(error: &ClientError) -> bool {
+    error.code().is_some_and(|code| {
+        [
+            ErrorCode::REBALANCE_IN_PROGRESS,
+            ErrorCode::ILLEGAL_GENERATION,
+            ErrorCode::UNKNOWN_MEMBER_ID,
+        ]
+        .contains(&code)
+    })
 }
 
 /// The offset to start at, for each partition.

@@ -215,8 +215,14 @@ async fn unflushed_lines_of_a_deleted_file_come_again() {
     }
     fs::remove_file(&world.path).unwrap();
     put(&mut task, ["bar"]).await;
-    let error = task.flush(&offsets()).await.unwrap_err();
+    // Whoever tries again, as a worker does before it gives up a task, must not be told that all is well.
+    for _ in 0..2 {
+        let error = task.flush(&offsets()).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Fatal, "{error}");
+    }
+    let error = task.put(records(["more"])).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Fatal, "{error}");
+    assert!(task.stop().await.is_err());
 }
 
 #[tokio::test]

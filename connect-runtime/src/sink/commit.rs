@@ -1,0 +1,122 @@
+//! Flush, then commit: what the task says is safe becomes the group's offsets.
+
+use connect_core::{ConnectError, OffsetMap, TopicPartition};
+use kafka_client::OffsetAndMetadata;
+use tokio::time::timeout;
+
+use super::SinkLoop;
+use super::partitions::to_client;
+use super::room::Command;
+use crate::task::TaskFailure;
+
+impl SinkLoop {
+    pub(super) fn has_uncommitted(&self) -> bool {
+        let committed = |partition| self.committed.get(partition);
+        self.put
+            .iter()
+            .any(|(partition, (next, _))| committed(partition) != Some(next))
+            || !self.in_flight.is_empty()
+    }
+
+    pub(super) fn offsets_of(&self, wanted: impl Fn(&TopicPartition) -> bool) -> OffsetMap {
+        let put = self.put.iter().filter(|(partition, _)| wanted(partition));
+        put.map(|(partition, (next, _))| (partition.clone(), *next))
+            .collect()
+    }
+
+    /// Flushes and commits everything that was put.
+    pub(super) async fn commit(&mut self) -> Result<(), TaskFailure> {
+        self.pace.begin();
+        let committed = self.flush_and_commit().await;
+        self.pace.committed();
+        committed
+    }
+
+    async fn flush_and_commit(&mut self) -> Result<(), TaskFailure> {
+        self.drain_in_flight().await?;
+        let offsets = self.offsets_of(|_| true);
+        if offsets.is_empty() || !self.has_uncommitted() {
+            if self.flush_first {
+                self.recovered();
+            }
+            return Ok(());
+        }
+        match self.flush(offsets).await? {
+            Ok(offsets) => {
+                if self.flush_first {
+                    self.recovered();
+                }
+                self.commit_offsets(&offsets).await;
+                Ok(())
+            }
+            Err(error) if error.is_retriable() => {
+                self.flush_first = true;
+                self.wait_to_retry("flush", &error);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the task says is safe, without what it cannot know.
+    pub(super) async fn flush(
+        &mut self,
+        offsets: OffsetMap,
+    ) -> Result<Result<OffsetMap, ConnectError>, TaskFailure> {
+        let flushed = self.ask(|reply| Command::Flush(offsets, reply)).await?;
+        Ok(flushed.map(|mut flushed| {
+            flushed.retain(|partition, offset| {
+                let put = self.put.get(partition).map(|(next, _)| *next);
+                let known = put.is_some_and(|next| *offset <= next);
+                if !known {
+                    tracing::warn!(
+                        "flush returned offset {offset} for {partition}, which is ahead of what \
+                         was put; it is ignored"
+                    );
+                }
+                known
+            });
+            flushed
+        }))
+    }
+
+    /// Commits offsets; a failure is made up for by a later commit, or by repeating records.
+    pub(super) async fn commit_offsets(&mut self, offsets: &OffsetMap) {
+        let changed: Vec<_> = offsets
+            .iter()
+            .filter(|(partition, offset)| self.committed.get(partition) != Some(offset))
+            .map(|(partition, offset)| {
+                let put = self.put.get(partition);
+                let leader_epoch = put.and_then(|(next, epoch)| epoch.filter(|_| next == offset));
+                let committed = OffsetAndMetadata {
+                    offset: *offset,
+                    leader_epoch,
+                    metadata: String::new(),
+                };
+                (to_client(partition), committed)
+            })
+            .collect();
+        if changed.is_empty() {
+            return;
+        }
+        let limit = self.setup.shared.config.offset_flush_timeout;
+        match timeout(limit, self.consumer.commit(&changed)).await {
+            Ok(Ok(())) => {
+                self.committed.extend(
+                    offsets
+                        .iter()
+                        .map(|(partition, offset)| (partition.clone(), *offset)),
+                );
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    "offsets could not be committed, they are tried again later: {error}"
+                );
+            }
+            Err(_) => tracing::warn!(
+                "offsets could not be committed within offset.flush.timeout.ms ({limit:?}), they \
+                 are tried again later"
+            ),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Partitions that come and go.
+
+use std::sync::Arc;
+
+use connect_core::TopicPartition;
+use kafka_client::RebalanceEvent;
+
+use super::SinkLoop;
+use super::room::Command;
+use crate::task::TaskFailure;
+
+impl SinkLoop {
+    pub(super) async fn rebalanced(&mut self, event: RebalanceEvent) -> Result<(), TaskFailure> {
+        match event {
+            RebalanceEvent::Assigned(partitions) => self.assigned(partitions).await,
+            RebalanceEvent::Revoked(partitions) => self.revoked(partitions).await,
+            RebalanceEvent::Lost(partitions) => self.lost(partitions).await,
+        }
+    }
+
+    async fn assigned(
+        &mut self,
+        partitions: Vec<kafka_client::TopicPartition>,
+    ) -> Result<(), TaskFailure> {
+        let partitions: Vec<TopicPartition> = partitions.iter().map(from_client).collect();
+        tracing::info!("assigned {}", listed(&partitions));
+        self.owned.extend(partitions.iter().cloned());
+        self.requests
+            .assign(|owned| owned.extend(partitions.iter().cloned()));
+        self.ask(|reply| Command::Open(partitions, reply)).await??;
+        self.obey_requests().await
+    }
+
+    /// Partitions go away in order: everything put is flushed, committed and closed.
+    pub(super) async fn revoked(
+        &mut self,
+        partitions: Vec<kafka_client::TopicPartition>,
+    ) -> Result<(), TaskFailure> {
+        let partitions: Vec<TopicPartition> = partitions.iter().map(from_client).collect();
+        tracing::info!("revoked {}", listed(&partitions));
+        self.letting_go = true;
+        self.drain_in_flight().await?;
+        let offsets = self.offsets_of(|partition| partitions.contains(partition));
+        if !offsets.is_empty() {
+            match self.flush(offsets).await? {
+                Ok(offsets) => self.commit_offsets(&offsets).await,
+                Err(error) => tracing::warn!(
+                    "flush failed, so their offsets are not committed: {}",
+                    error.report()
+                ),
+            }
+        }
+        self.close(partitions).await?;
+        self.letting_go = false;
+        Ok(())
+    }
+
+    /// Partitions are gone already: nothing may be committed for them.
+    async fn lost(
+        &mut self,
+        partitions: Vec<kafka_client::TopicPartition>,
+    ) -> Result<(), TaskFailure> {
+        let partitions: Vec<TopicPartition> = partitions.iter().map(from_client).collect();
+        tracing::warn!(
+            "lost {}; another task may have them already",
+            listed(&partitions)
+        );
+        for partition in &partitions {
+            self.owned.remove(partition);
+        }
+        self.drain_in_flight().await?;
+        self.close(partitions).await
+    }
+
+    async fn close(&mut self, partitions: Vec<TopicPartition>) -> Result<(), TaskFailure> {
+        for partition in &partitions {
+            self.owned.remove(partition);
+            self.put.remove(partition);
+            self.committed.remove(partition);
+            self.paused_by_task.remove(partition);
+            self.paused.remove(partition);
+        }
+        self.requests
+            .assign(|owned| owned.retain(|own| !partitions.contains(own)));
+        let complete = self.redelivery.forget(&partitions);
+        self.ask(|reply| Command::Close(partitions, reply))
+            .await??;
+        if self.owned.is_empty() {
+            // Nothing is left to be tried again.
+            self.recovered();
+        }
+        for batch in complete {
+            self.put(batch).await?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn to_client(partition: &TopicPartition) -> kafka_client::TopicPartition {
+    kafka_client::TopicPartition::new(Arc::clone(&partition.topic), partition.partition)
+}
+
+fn from_client(partition: &kafka_client::TopicPartition) -> TopicPartition {
+    TopicPartition::new(Arc::clone(&partition.topic), partition.partition)
+}
+
+fn listed(partitions: &[TopicPartition]) -> String {
+    let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}

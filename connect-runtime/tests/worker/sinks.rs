@@ -1,0 +1,202 @@
+//! What a sink may ask for and what may happen to it, without loss and without disorder.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use connect_runtime::{State, Worker};
+use tokio::time::Instant;
+
+use crate::connectors::Journal;
+use crate::world::World;
+use crate::{COUNT, numbers};
+
+fn summary(worker: &Worker, name: &str) -> String {
+    let status = worker.status();
+    let task = status.get(name).and_then(|status| status.tasks.first());
+    task.map(|task| task.summary(0)).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_that_fails_is_tried_again_and_commits_nothing_before() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    let source = world.source("flush-source", "flush", COUNT, "");
+    worker.create(source).await.unwrap();
+    let sink = world.sink("flush-sink", "flush", "flush-retriable");
+    worker.create(sink).await.unwrap();
+    world
+        .until("the state says why nothing moves", || {
+            summary(&worker, "flush-sink").contains("RUNNING: flush failed, retry")
+        })
+        .await;
+    let journal = Journal::of("flush-sink");
+    world
+        .until("all records are flushed", || {
+            journal.flushed() == Some(COUNT as i64)
+        })
+        .await;
+    assert_eq!(journal.values(), numbers(0..COUNT), "each of them once");
+    world
+        .until("it says that it moves again", || {
+            summary(&worker, "flush-sink") == "RUNNING"
+        })
+        .await;
+    worker.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_seek_the_next_record_is_the_one_sought() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    // More than one batch of the producer.
+    let count = 20 * COUNT;
+    let source = world.source("rewind-source", "rewind", count, "");
+    worker.create(source).await.unwrap();
+    // Small fetches, so that more puts are on their way when the task seeks.
+    let small = [("consumer.override.max.partition.fetch.bytes", "1000")];
+    let sink = world.sink_with("rewind-sink", "rewind", "rewind", &small);
+    worker.create(sink).await.unwrap();
+    let journal = Journal::of("rewind-sink");
+    world
+        .until("all records have come again", || {
+            journal.values().last().is_some_and(|value| value == "19999")
+        })
+        .await;
+    let values = journal.values();
+    let again = values.iter().skip(1).position(|value| value == "0");
+    let (before, after) = values.split_at(again.expect("it began again") + 1);
+    assert!((300..count).contains(&before.len()), "{}", before.len());
+    assert_eq!(before, numbers(0..before.len()));
+    assert_eq!(after, numbers(0..count));
+    worker.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_may_rest_a_partition_and_loses_nothing_of_it() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    let small = [("consumer.override.max.partition.fetch.bytes", "1000")];
+    let sink = world.sink_with("rest-sink", "rest", "rest", &small);
+    worker.create(sink).await.unwrap();
+    let source = world.source("rest-source", "rest", COUNT, "");
+    worker.create(source).await.unwrap();
+    let journal = Journal::of("rest-sink");
+    world
+        .until("all records are in", || journal.values().len() >= COUNT)
+        .await;
+    assert_eq!(journal.values(), numbers(0..COUNT));
+    worker.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_longer_than_the_poll_interval_keeps_its_partitions() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    let source = world.source("slow-source", "slow", COUNT, "");
+    worker.create(source).await.unwrap();
+    let hasty = [
+        ("consumer.override.max.poll.interval.ms", "600"),
+        ("consumer.override.heartbeat.interval.ms", "100"),
+    ];
+    let sink = world.sink_with("slow-sink", "slow", "slow", &hasty);
+    worker.create(sink).await.unwrap();
+    let journal = Journal::of("slow-sink");
+    world
+        .until("all records are flushed", || {
+            journal.flushed() == Some(COUNT as i64)
+        })
+        .await;
+    assert_eq!(journal.values(), numbers(0..COUNT), "each of them once");
+    assert_eq!(worker.status()["slow-sink"].tasks[0].failures, 0);
+    worker.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_match_are_read_also_when_they_come_later() {
+    let world = World::start().await;
+    let worker = world.worker_with(&[("metadata.max.age.ms", "200")]).await;
+    world.create_topic("match-one", &[]).await;
+    let sink = world.sink_matching("match-sink", "match-.*");
+    worker.create(sink).await.unwrap();
+    let source = world.source("match-one-source", "match-one", 10, "");
+    worker.create(source).await.unwrap();
+    let journal = Journal::of("match-sink");
+    world
+        .until("the first topic is read", || journal.values().len() == 10)
+        .await;
+    let source = world.source("match-two-source", "match-two", 10, "");
+    worker.create(source).await.unwrap();
+    let other = world.source("other-source", "no-match", 10, "");
+    worker.create(other).await.unwrap();
+    world
+        .until("the second topic is read", || journal.values().len() >= 20)
+        .await;
+    assert_eq!(journal.values().len(), 20);
+    worker.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_share_a_sink_and_one_takes_over_at_once() {
+    let world = World::start().await;
+    world.create_topic_of("share", 6, &[]).await;
+    let first = world.worker().await;
+    let second = world
+        .worker_with(&[("offset.storage.topic", "other-offsets")])
+        .await;
+    let sink = || world.sink_with("share-sink", "share", "", &[("tasks.max", "2")]);
+    first.create(sink()).await.unwrap();
+    let count = 20 * COUNT;
+    let source = world.source("share-source", "share", count, "");
+    // In the worker that stays.
+    second.create(source).await.unwrap();
+    second.create(sink()).await.unwrap();
+    let journal = Journal::of("share-sink");
+    let running = |worker: &Worker| {
+        let status = worker.status();
+        let mut tasks = status.get("share-sink").into_iter().flat_map(|all| &all.tasks);
+        tasks.all(|task| task.state == State::Running)
+    };
+    world
+        .until("both workers run", || running(&first) && running(&second))
+        .await;
+    first.stop().await;
+    let stopped = Instant::now();
+    let all: BTreeSet<String> = numbers(0..count).into_iter().collect();
+    world
+        .until("all records are in", || {
+            journal.values().into_iter().collect::<BTreeSet<_>>() == all
+        })
+        .await;
+    assert!(
+        stopped.elapsed() < Duration::from_secs(30),
+        "a session of 45 s was waited for: {:?}",
+        stopped.elapsed()
+    );
+    second.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_whose_broker_is_away_says_so() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    let source = world.source("away-source", "away", 10, "");
+    worker.create(source).await.unwrap();
+    worker.create(world.sink("away-sink", "away", "")).await.unwrap();
+    let journal = Journal::of("away-sink");
+    world
+        .until("the sink has read", || journal.flushes() > 0)
+        .await;
+    let world = world.without_broker().await;
+    world
+        .until("the state says why nothing comes", || {
+            summary(&worker, "away-sink").contains("RUNNING: brokers have not answered for")
+        })
+        .await;
+    worker.stop().await;
+}

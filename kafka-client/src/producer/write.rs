@@ -1,0 +1,86 @@
+//! One write to one partition, on a connection that is known to be old enough.
+
+use std::sync::Arc;
+
+use kafka_records::{BatchBuilder, Compression};
+use kafka_wire::ProduceRequest;
+
+use super::frame::{self, TopicBatches};
+use super::{Acks, ProducerRecord};
+use crate::{Client, ClientError, ErrorCode, Moment, TopicPartition};
+
+impl Client {
+    /// Appends records to a partition in one batch, acknowledged by all in-sync replicas. Tries
+    /// once; on an error the batch may or may not be in the log.
+    ///
+    /// With `opened_before` the batch is sent only on a connection that was established before that
+    /// moment and has held since. A broker process that is gone takes its connections with it, so
+    /// what was acknowledged after `opened_before` came from the very process that appends this
+    /// batch, and with it from the same log: a restart in between, which may have lost the tail of
+    /// that log to a power cut, is an error here instead of going unnoticed.
+    ///
+    /// # Errors
+    /// [`ClientError::Reconnected`] if the connection is younger; nothing was sent then. The
+    /// broker's and the connection's errors; those that are
+    /// [retriable](ClientError::is_retriable) may go away.
+    pub async fn write(
+        &self,
+        partition: &TopicPartition,
+        records: &[ProducerRecord],
+        opened_before: Option<Moment>,
+    ) -> Result<i64, ClientError> {
+        let leader = self.leader(partition).await?;
+        let addr = self.broker_addr(leader).await?;
+        let connection = self.pool().get(&addr).await?;
+        if opened_before.is_some_and(|moment| connection.opened() >= moment) {
+            return Err(ClientError::Reconnected { addr });
+        }
+        let mut builder = BatchBuilder::new(
+            Compression::None,
+            records.iter().map(ProducerRecord::size_bound).sum(),
+        );
+        let now = platform::clock::unix_millis();
+        for record in records {
+            builder.push(record.as_ref(now));
+        }
+        let batch = builder.finish().map_err(|error| ClientError::Encode {
+            topic: partition.topic.to_string(),
+            reason: error.to_string(),
+        })?;
+        let timeout = self.config().request_timeout;
+        let version = connection.version::<ProduceRequest>(Some(frame::NEWEST_VERSION))?;
+        let (head, rest) = frame::encode(
+            version.value(),
+            connection.client_id(),
+            Acks::All.wire(),
+            i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
+            &[TopicBatches {
+                topic: Arc::clone(&partition.topic),
+                batches: vec![(partition.partition, batch)],
+            }],
+        );
+        let response = connection
+            .submit_frame(head, rest, true, "Produce")
+            .await?
+            .decode::<ProduceRequest>(version, timeout)
+            .await
+            .inspect_err(|_| self.metadata().mark_stale(&partition.topic))?;
+        let answer = response
+            .responses
+            .first()
+            .and_then(|topic| topic.partition_responses.first());
+        let Some(answer) = answer else {
+            return Err(ClientError::broker(
+                ErrorCode::UNKNOWN_SERVER_ERROR,
+                format!("broker {leader} did not answer for {partition}"),
+            ));
+        };
+        if ErrorCode(answer.error_code).is_stale_metadata() {
+            self.metadata().mark_stale(&partition.topic);
+        }
+        ClientError::check(answer.error_code, answer.error_message.as_deref(), || {
+            format!("broker {leader} refused records for {partition}")
+        })?;
+        Ok(answer.base_offset)
+    }
+}
