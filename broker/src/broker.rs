@@ -99,6 +99,7 @@ impl Broker {
         let stopping = watch::Sender::new(false);
         let node = Arc::new(Node {
             fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
+            fetch_memory: Arc::default(),
             config,
             replicas,
             controller,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::api::fetch_memory::FetchMemory;
 use crate::api::fetch_session::FetchSessions;
 use crate::config::{AdvertisedAddress, BrokerConfig};
 use crate::controller::{Controller, TopicImage};
@@ -24,6 +25,8 @@ pub(crate) struct Node {
     pub(crate) groups: Arc<GroupCoordinator>,
     /// Incremental fetch sessions (KIP-227).
     pub(crate) fetch_sessions: FetchSessions,
+    /// Fetched records on their way to clients.
+    pub(crate) fetch_memory: Arc<FetchMemory>,
     /// True once the broker stops; what waits for something answers then.
     pub(crate) stopping: watch::Receiver<bool>,
 }

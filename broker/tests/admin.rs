@@ -433,6 +433,16 @@ async fn records_are_deleted_up_to_an_offset() {
     );
 }
 
+/// Kafka's own tool asks for the configuration of every group that it finds.
+#[tokio::test]
+async fn groups_and_client_metrics_have_nothing_configured() {
+    let broker = start().await;
+    let mut client = broker.client().await;
+    for (kind, name) in [(32, "group"), (16, "metrics")] {
+        assert!(describe(&mut client, kind, name).await.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn the_cluster_its_topics_and_folders_are_described() {
     let broker = start_with(|b| b.property("num.partitions", "3")).await;
@@ -471,7 +481,10 @@ async fn the_cluster_its_topics_and_folders_are_described() {
     for version in 1..=5 {
         let response = client.call(&folders, version).await;
         assert_eq!(response.results.len(), 1);
-        let (total, usable) = (response.results[0].total_bytes, response.results[0].usable_bytes);
+        let (total, usable) = (
+            response.results[0].total_bytes,
+            response.results[0].usable_bytes,
+        );
         if version >= 4 {
             assert!(0 < usable && usable <= total, "{usable} of {total}");
         } else {

@@ -5,6 +5,7 @@
 //! its arguments (a clap struct) apart from its action. Data goes to standard output, everything
 //! else to standard error.
 
+mod allocator;
 pub mod commands;
 pub mod connection;
 pub mod daemon;
@@ -27,6 +28,7 @@ use connect_file as _;
 
 /// Runs the program as the name in the first argument asks, and gives its exit code.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    allocator::keep_blocks();
     match invocation::Invocation::parse(arguments).and_then(commands::dispatch) {
         Ok(code) => code,
         Err(error) => error.report(),

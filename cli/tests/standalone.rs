@@ -9,7 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -153,6 +153,79 @@ fn the_properties_files_do_the_same_against_a_separate_broker() {
     assert_eq!(consumed.stdout, "foo\nbar\nbaz\n", "{}", consumed.stderr);
     assert_eq!(running.interrupt(), Some(0));
     assert!(!job.path("data").exists());
+}
+
+#[test]
+fn after_kill_9_a_worker_with_a_separate_broker_does_not_wait_for_its_old_session() {
+    let broker = Broker::start();
+    let worker = "worker.toml";
+    let job = Job::new([worker, "file-source.toml", "file-sink.toml"]);
+    let text = fs::read_to_string(job.path(worker)).unwrap();
+    let with_broker = text.replace(
+        "#bootstrap.servers = \"127.0.0.1:0\"",
+        &format!("bootstrap.servers = \"{}\"", broker.address),
+    );
+    assert_ne!(text, with_broker);
+    fs::write(job.path(worker), with_broker).unwrap();
+    let running = job.start();
+    job.append("foo\n");
+    job.expect("foo\n");
+    drop(running);
+    job.append("bar\n");
+    let running = job.start();
+    // A session lasts 45 s, which is longer than this waits.
+    let sink = job.path("test.sink.txt");
+    let begun = Instant::now();
+    while !fs::read_to_string(&sink).unwrap().ends_with("bar\n") {
+        assert!(begun.elapsed() < LIMIT, "the sink does not go on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(running.interrupt(), Some(0));
+    let members = [
+        "groups",
+        "--describe",
+        "--members",
+        "--group",
+        "connect-local-file-sink",
+    ];
+    let members = broker.tool(&members, "");
+    assert!(
+        !members.stdout.contains("connect-local-file-sink-0"),
+        "the group was not left: {}",
+        members.stdout
+    );
+}
+
+#[test]
+fn json_logs_are_json_throughout_and_name_connector_and_task() {
+    let job = Job::new(["worker.toml", "file-source.toml", "file-sink.toml"]);
+    let log = fs::File::create(job.path("log")).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_connect-standalone"))
+        .args(job.files)
+        .args(["--log-format", "json"])
+        .env_remove("RUST_LOG")
+        .current_dir(job.folder.path())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let running = Running {
+        child,
+        banner: Vec::new(),
+    };
+    job.append("foo\n");
+    job.expect("foo\n");
+    assert_eq!(running.interrupt(), Some(0));
+    let log = fs::read_to_string(job.path("log")).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+        .collect();
+    let of_the_sink = |line: &&serde_json::Value| {
+        line["span"]["connector"] == "local-file-sink" && line["span"]["task"] == 0
+    };
+    assert!(lines.iter().any(|line| of_the_sink(&line)), "{log}");
+    assert!(log.contains("stopping: "), "{log}");
 }
 
 #[test]

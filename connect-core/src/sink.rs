@@ -123,8 +123,9 @@ pub trait SinkTask: Send {
     /// Takes a batch of records; per partition they are in order, with ever larger offsets. They need
     /// not be safe when this returns, only when `flush` says so.
     ///
-    /// Must not block the thread. May wait: the worker delivers nothing more meanwhile, and keeps the
-    /// partitions assigned.
+    /// Must not block the thread. May wait for as long as it takes: the worker delivers nothing more
+    /// meanwhile, and keeps the partitions assigned. Only if the group rebalances meanwhile, and waits
+    /// in vain for `max.poll.interval.ms`, are they lost to others.
     ///
     /// Outcome: records listed as failures are treated as `errors.tolerance` says, all others count as
     /// taken. Errors: retriable says that *nothing* of this batch was taken; the same batch is put again

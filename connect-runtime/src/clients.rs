@@ -25,6 +25,9 @@ use crate::config::worker::ConnectionConfig;
 
 /// Bytes of records that a sink's consumer may hold, unless configured.
 const FETCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes that a source's producer may hold, unless configured: all that a broker is sent ahead, and as
+/// much being filled; what is more only leaves the processor's cache.
+const SOURCE_BUFFER_BYTES: usize = 12 * 1024 * 1024;
 /// A batch of a source waits this long for more records, unless configured. Records come in whole
 /// polls already, so waiting would only delay them.
 const SOURCE_LINGER: Duration = Duration::ZERO;
@@ -112,6 +115,7 @@ pub(crate) fn source_producer(client: ClientConfig) -> ProducerSettings {
     producer.linger = SOURCE_LINGER;
     producer.delivery_timeout = Duration::MAX;
     producer.max_block = Duration::MAX;
+    producer.buffer_bytes = SOURCE_BUFFER_BYTES;
     // A source can read again what the broker has lost.
     producer.fail_on_lost = true;
     ProducerSettings { client, producer }

@@ -2,10 +2,12 @@
 //!
 //! Lines about a connector carry its name and the task's number, through the spans of its loops
 //! and rooms. `RUST_LOG` chooses what is logged, in the syntax of `tracing-subscriber`'s
-//! `EnvFilter`.
+//! `EnvFilter`; `NO_COLOR` keeps colours out of a terminal.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
 
@@ -31,19 +33,38 @@ impl FromStr for LogFormat {
     }
 }
 
+/// Whether standard error is read by programs.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether everything on standard error is JSON.
+pub(crate) fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
 /// Sends all logs of the process to standard error. `default_filter` (`warn`, `info`,
 /// `warn,broker=info`, …) counts unless `RUST_LOG` is set. A second call changes nothing.
 pub fn init(format: LogFormat, default_filter: &str) {
-    let filter = EnvFilter::try_from_default_env()
-        .or_else(|_| EnvFilter::try_new(default_filter))
-        .unwrap_or_else(|_| EnvFilter::new("info"));
+    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+    let default = || EnvFilter::try_new(default_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let asked = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|asked| !asked.is_empty());
+    let asked = asked.map(|asked| EnvFilter::try_new(&asked).map_err(|error| (asked, error)));
+    let (filter, mistake) = match asked {
+        None => (default(), None),
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(mistake)) => (default(), Some(mistake)),
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(format == LogFormat::Json);
     let result = match format {
         LogFormat::Text => builder
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(is_colourful(
+                std::io::stderr().is_terminal(),
+                std::env::var_os("NO_COLOR").as_deref(),
+            ))
             .try_init(),
         LogFormat::Json => builder
             .json()
@@ -54,4 +75,25 @@ pub fn init(format: LogFormat, default_filter: &str) {
     };
     // Somebody who embeds the worker has set up logs already.
     drop(result);
+    if let Some((asked, error)) = mistake {
+        tracing::warn!("RUST_LOG is \"{asked}\", which has no effect: {error}");
+    }
+}
+
+/// Colours are for terminals, unless their user wants none (<https://no-color.org>).
+fn is_colourful(terminal: bool, no_color: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_only_for_terminals_whose_user_wants_them() {
+        assert!(is_colourful(true, None));
+        assert!(is_colourful(true, Some("".as_ref())));
+        assert!(!is_colourful(true, Some("1".as_ref())));
+        assert!(!is_colourful(false, None));
+    }
 }

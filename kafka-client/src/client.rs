@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::cluster::{Cluster, Topic};
-use crate::connection::{Connection, split_addr};
+use crate::connection::Connection;
+use crate::handshake::split_addr;
 use crate::pool::Pool;
 use crate::{Admin, BrokerInfo, ClientConfig, ClientError, ErrorCode, TopicPartition};
 

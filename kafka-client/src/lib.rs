@@ -19,6 +19,7 @@ mod consumer;
 mod error;
 mod error_code;
 mod group_offsets;
+mod handshake;
 mod moment;
 mod pool;
 mod producer;

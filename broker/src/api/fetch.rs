@@ -203,7 +203,8 @@ impl Reading<'_> {
     ) -> Vec<Answer> {
         let mut left = usize::try_from(self.request.max_bytes)
             .unwrap_or(0)
-            .min(self.ctx.broker.config.fetch_bytes_max);
+            .min(self.ctx.broker.config.fetch_bytes_max)
+            .min(self.ctx.broker.fetch_memory.room());
         // The first batch of an answer is given whatever its size, or a client whose limit is
         // smaller than one batch would never get on (KIP-74).
         let mut any = false;

@@ -60,6 +60,7 @@ mod describe_configs;
 mod describe_log_dirs;
 mod describe_topic_partitions;
 pub(crate) mod fetch;
+pub(crate) mod fetch_memory;
 pub(crate) mod fetch_session;
 mod incremental_alter_configs;
 mod list_config_resources;
@@ -230,7 +231,9 @@ pub(crate) async fn dispatch(
                 let (ctx, request) =
                     decode::<kafka_wire::FetchRequest>(ctx, &header, frame, limits)?;
                 let response = fetch::handle(&ctx, request, header.version()).await;
-                fetch::encode(&header, response).map(Some)
+                let mut response = fetch::encode(&header, response)?;
+                response.held = Some(ctx.broker.fetch_memory.hold(response.len()));
+                Ok(Some(response))
             })
             .await
         }

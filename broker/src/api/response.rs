@@ -6,6 +6,7 @@ use kafka_wire_core::{DecodeError, EncodeError, KafkaEncode};
 use thiserror::Error;
 
 use super::Preamble;
+use super::fetch_memory::Held;
 
 /// A whole response frame, length first, in pieces that are written one after the other. Record
 /// data is its own piece, shared with the log's read buffer instead of copied.
@@ -13,6 +14,8 @@ use super::Preamble;
 pub(crate) struct Response {
     /// The pieces, in order.
     pub(crate) pieces: Vec<Bytes>,
+    /// Counts the record data in it until it is written.
+    pub(crate) held: Option<Held>,
 }
 
 impl Response {
@@ -59,7 +62,7 @@ impl Response {
             length + LENGTH_BYTES,
             "the length on the wire is that of the pieces"
         );
-        Ok(Self { pieces })
+        Ok(Self { pieces, held: None })
     }
 
     /// Bytes of the whole frame.

@@ -242,6 +242,34 @@ impl Controller {
             self.replicas
                 .update_config(&topic.name, self.log_config(&image, topic));
         }
+        self.raise_leader_epochs().await
+    }
+
+    /// Gives every partition whose log may have lost its tail a new leader epoch, so that readers
+    /// who had read that tail find out (KIP-320), and the others their present one.
+    async fn raise_leader_epochs(&self) -> Result<(), ControllerError> {
+        let image = self.image();
+        let mut records = Vec::new();
+        let mut led = Vec::new();
+        for topic in image.topics() {
+            for (index, known) in &topic.partitions {
+                let Some(partition) = self.replicas.get(&topic.name, *index) else {
+                    continue;
+                };
+                let mut epoch = known.leader_epoch.max(partition.leader_epoch());
+                if partition.tail_in_doubt() {
+                    epoch += 1;
+                    records.push(self.partition_record(topic.id, *index, epoch));
+                }
+                led.push((partition, epoch));
+            }
+        }
+        if !records.is_empty() {
+            self.commit(records).await?;
+        }
+        for (partition, epoch) in led {
+            partition.lead(epoch);
+        }
         Ok(())
     }
 

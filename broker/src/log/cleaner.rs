@@ -232,9 +232,8 @@ fn replace_group(
     };
     let end = end_of(log, group);
     let copied = group.iter().try_for_each(|segment| {
-        segment.verified(|batch| {
-            copy_batch(log, &without_reserve, batch, end, &copy, newest, now_ms)
-        })
+        segment
+            .verified(|batch| copy_batch(log, &without_reserve, batch, end, &copy, newest, now_ms))
     });
     if let Err(error) = copied.and_then(|()| copy.sync_all()) {
         copy.remove_files()?;
@@ -322,9 +321,7 @@ fn copy_batch(
     {
         return append_copy(copy, config, &batch.bytes, header);
     }
-    if kept.is_empty()
-        && header.next_offset() != group_end
-        && !is_last_of_its_producer(log, header)
+    if kept.is_empty() && header.next_offset() != group_end && !is_last_of_its_producer(log, header)
     {
         return Ok(());
     }

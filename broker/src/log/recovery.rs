@@ -33,6 +33,8 @@ pub(crate) struct Opening {
     pub(crate) recovery_point: i64,
     /// From the checkpoint, 0 if it is not there.
     pub(crate) log_start: i64,
+    /// Offset up to which it was compacted, from the checkpoint, 0 if it is not there.
+    pub(crate) clean_up_to: i64,
     /// Wall clock.
     pub(crate) now_ms: i64,
 }
@@ -72,9 +74,10 @@ impl Opening {
                 segments.push(Arc::new(segment));
                 continue;
             }
-            // Segments follow each other without a gap, also after compaction. One that doesn't lost what was in
-            // front of it, or had been cut off and came back.
-            if checked_end.is_some_and(|end| end != base) {
+            // Segments follow each other without a gap, unless Kafka compacted them. One that doesn't lost what was
+            // in front of it, or had been cut off and came back.
+            if checked_end.is_some_and(|end| end > base || (end < base && base > self.clean_up_to))
+            {
                 self.remove_segments(std::iter::once(base).chain(ordered))?;
                 break;
             }

@@ -433,7 +433,9 @@ impl Segment {
             return Ok(state.next_read.1);
         }
         // An entry has its batch's last offset, so the batch with `offset` is at or behind the floor's.
-        let entry = state.offsets.floor(offset.saturating_sub(self.base_offset))?;
+        let entry = state
+            .offsets
+            .floor(offset.saturating_sub(self.base_offset))?;
         drop(state);
         match entry {
             Some(entry) if self.has_batch_of(entry)? => Ok(u64::from(entry.position)),

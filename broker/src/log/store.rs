@@ -137,11 +137,13 @@ impl Log {
         if from >= limit {
             return Ok(Bytes::new());
         }
-        for segment in self.segments_from(from) {
+        let mut segments = self.segments_from(from).into_iter().peekable();
+        while let Some(segment) = segments.next() {
             if segment.base_offset >= limit {
                 break;
             }
-            if let Some(records) = segment.read(from, max_bytes, limit)? {
+            let segment_end = segments.peek().map_or(limit, |next| next.base_offset);
+            if let Some(records) = segment.read(from, max_bytes, limit.min(segment_end))? {
                 return Ok(records);
             }
         }

@@ -36,6 +36,8 @@ pub struct Replicas {
     /// Partitions with damage in what would be cleaned, by folder; they are left alone until the next start, so that
     /// the others have their turn.
     uncleanable: Mutex<HashSet<PathBuf>>,
+    /// What the checkpoints say of partitions that are there but could not be opened; it stays in them.
+    unopened: Mutex<HashMap<(PathBuf, (String, i32)), i64>>,
     /// What the checkpoints say, to write them only when they change.
     written: Mutex<HashMap<PathBuf, OffsetMap>>,
 }
@@ -98,6 +100,7 @@ impl Replicas {
             barrier: Arc::default(),
             clean_up_to: Mutex::default(),
             uncleanable: Mutex::default(),
+            unopened: Mutex::default(),
             written: Mutex::default(),
         });
         for folder in &replicas.folders {
@@ -118,9 +121,8 @@ impl Replicas {
         }
         let recovery_points = read_offsets(&folder.join(name::RECOVERY_POINT))?;
         let log_starts = read_offsets(&folder.join(name::LOG_START))?;
-        self.clean_up_to
-            .lock()
-            .extend(read_offsets(&folder.join(name::CLEANER))?);
+        let clean_up_to = read_offsets(&folder.join(name::CLEANER))?;
+        self.clean_up_to.lock().extend(clean_up_to.clone());
         for entry in platform::fs::read_dir(folder).map_err(LogError::io("list", folder))? {
             if !entry.is_dir {
                 continue;
@@ -142,10 +144,21 @@ impl Replicas {
                 clean: clean && recovery_points.contains_key(&key),
                 recovery_point: offset(&recovery_points),
                 log_start: offset(&log_starts),
+                clean_up_to: offset(&clean_up_to),
                 now_ms: platform::clock::unix_millis(),
             };
             if let Err(error) = self.open_partition(topic, index, opening) {
                 tracing::error!(%error, topic, partition = index, "partition cannot be opened");
+            }
+            if self.get(topic, index).is_none() {
+                let checkpoints = [
+                    (name::RECOVERY_POINT, &recovery_points),
+                    (name::LOG_START, &log_starts),
+                ];
+                let known = checkpoints.into_iter().filter_map(|(name, offsets)| {
+                    Some(((folder.join(name), key.clone()), *offsets.get(&key)?))
+                });
+                self.unopened.lock().extend(known);
             }
         }
         Ok(())
@@ -273,22 +286,22 @@ impl Replicas {
             .iter()
             .map(|folder| folder.join(&folder_name))
             .find(|path| platform::fs::exists(path));
-        let (folder, recovery_point, log_start) = match existing {
+        let key = (topic.to_string(), index);
+        let (folder, recovery_point, log_start, clean_up_to) = match existing {
             Some(folder) => {
                 // It could not be opened at the start; its checkpoints are still there.
                 let parent = folder.parent().unwrap_or(Path::new(".")).to_owned();
-                let key = (topic.to_string(), index);
                 let offset = |name: &str| {
                     read_offsets(&parent.join(name))
                         .map(|offsets| offsets.get(&key).copied().unwrap_or(0))
                 };
                 let (recovery_point, log_start) =
                     (offset(name::RECOVERY_POINT)?, offset(name::LOG_START)?);
-                (folder, recovery_point, log_start)
+                (folder, recovery_point, log_start, offset(name::CLEANER)?)
             }
             None => {
-                self.forget_offsets(&(topic.to_string(), index))?;
-                (self.roomiest_folder().join(&folder_name), 0, 0)
+                self.forget_offsets(&key)?;
+                (self.roomiest_folder().join(&folder_name), 0, 0, 0)
             }
         };
         let metadata = folder.join(name::PARTITION_METADATA);
@@ -307,6 +320,7 @@ impl Replicas {
             clean: false,
             recovery_point,
             log_start,
+            clean_up_to,
             now_ms: platform::clock::unix_millis(),
         };
         let log = opening.open()?;
@@ -319,12 +333,14 @@ impl Replicas {
             Arc::clone(&self.barrier),
         );
         self.insert(Arc::clone(&partition));
+        self.unopened.lock().retain(|(_, known), _| *known != key);
         Ok(partition)
     }
 
     /// Writes the checkpoints again if they still have the offsets of a deleted partition: after a crash, those would
     /// be taken for the new one's, and its records for deleted ones.
     fn forget_offsets(&self, key: &(String, i32)) -> Result<(), LogError> {
+        self.unopened.lock().retain(|(_, known), _| known != key);
         let remembered = self
             .written
             .lock()
@@ -360,6 +376,9 @@ impl Replicas {
         let removed = self.topics.write().remove(topic).unwrap_or_default();
         self.names.write().retain(|_, name| &**name != topic);
         self.clean_up_to.lock().retain(|(name, _), _| name != topic);
+        self.unopened
+            .lock()
+            .retain(|(_, (name, _)), _| name != topic);
         for partition in removed.values() {
             self.uncleanable.lock().remove(partition.folder());
         }
@@ -473,7 +492,12 @@ impl Replicas {
             .collect()
     }
 
-    fn write_if_changed(&self, path: PathBuf, offsets: OffsetMap) -> Result<(), LogError> {
+    fn write_if_changed(&self, path: PathBuf, mut offsets: OffsetMap) -> Result<(), LogError> {
+        for ((of, key), offset) in &*self.unopened.lock() {
+            if *of == path {
+                offsets.entry(key.clone()).or_insert(*offset);
+            }
+        }
         let mut written = self.written.lock();
         if written.get(&path) != Some(&offsets) {
             write_offsets(&path, &offsets)?;

@@ -603,14 +603,23 @@ async fn an_append_that_cannot_be_made_durable_is_cut_off_and_its_retry_is_no_du
     for _ in 0..2 {
         let error = partition.append(sent(1), Origin::Client).await.unwrap_err();
         assert_eq!(error.code(), 56, "{error}");
-        assert_eq!((partition.offsets().log_end, partition.log().flushed()), (1, 0));
+        assert_eq!(
+            (partition.offsets().log_end, partition.log().flushed()),
+            (1, 0)
+        );
         assert_eq!(values(&partition).await, ["0"]);
     }
     std::fs::rename(&away, partition.folder()).unwrap();
     let again = partition.append(sent(1), Origin::Client).await.unwrap();
     assert_eq!((again.base_offset, again.duplicate), (1, false));
     assert_eq!(partition.log().flushed(), 2);
-    assert!(partition.append(sent(0), Origin::Client).await.unwrap().duplicate);
+    assert!(
+        partition
+            .append(sent(0), Origin::Client)
+            .await
+            .unwrap()
+            .duplicate
+    );
     assert_eq!(values(&partition).await, ["0", "1"]);
 }
 
@@ -672,6 +681,28 @@ async fn offsets_of_a_deleted_partition_that_are_still_on_disk_are_not_the_new_o
     drop((partition, again, replicas));
     let partition = open(folder.path()).await.get("orders", 0).unwrap();
     assert_eq!(values(&partition).await, ["new"]);
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_partition_that_cannot_be_opened_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = open(folder.path()).await;
+    let partition = create(&replicas, "orders", LogConfig::default()).await;
+    for n in 0..20 {
+        let line = line(&n.to_string());
+        partition.append(line, Origin::Client).await.unwrap();
+    }
+    replicas.delete_records(&partition, 15).await.unwrap();
+    let index = partition.folder().join("00000000000000000000.index");
+    drop((partition, replicas));
+    // Something stands where an index is read.
+    std::fs::create_dir(&index).unwrap();
+    let replicas = open(folder.path()).await;
+    assert!(replicas.get("orders", 0).is_none());
+    std::fs::remove_dir(&index).unwrap();
+    let partition = create(&replicas, "orders", LogConfig::default()).await;
+    assert_eq!(values(&partition).await, ["15", "16", "17", "18", "19"]);
+    assert_eq!(partition.log().flushed(), 20);
 }
 
 #[tokio::test]

@@ -157,6 +157,8 @@ async fn answer_requests(
 async fn write(stream: &mut OwnedWriteHalf, response: Response) -> io::Result<()> {
     let extra = u64::try_from(response.len()).unwrap_or(u64::MAX) / WRITE_BYTES_PER_SECOND_MIN;
     let deadline = Instant::now() + WRITE_TIME + Duration::from_secs(extra);
+    // Counted until this ends.
+    let _held = response.held;
     let mut pieces: std::collections::VecDeque<Bytes> = response.pieces.into();
     while !pieces.is_empty() {
         let slices: Vec<IoSlice<'_>> = pieces

@@ -48,7 +48,7 @@ impl EmbeddedBroker for InProcess {
         }
         let broker = Broker::start(config)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| as_in_the_workers_file(&error.to_string()))?;
         let address = reachable(broker.addr());
         self.broker = Some(broker);
         Ok(vec![address.to_string()])
@@ -74,6 +74,10 @@ fn config(options: &EmbeddedBrokerOptions) -> Result<BrokerConfig, String> {
     settings
         .entry("group.initial.rebalance.delay.ms".to_owned())
         .or_insert_with(|| "0".to_owned());
+    // It coordinates a few groups, and each partition of their offsets takes time at the first start.
+    settings
+        .entry("offsets.topic.num.partitions".to_owned())
+        .or_insert_with(|| "4".to_owned());
     BrokerConfig::from_properties(&settings).map_err(|problems| {
         let lines: Vec<String> = problems
             .iter()
@@ -81,6 +85,13 @@ fn config(options: &EmbeddedBrokerOptions) -> Result<BrokerConfig, String> {
             .collect();
         lines.join("\n")
     })
+}
+
+/// The broker's advice with the names that its keys have in a worker's file.
+fn as_in_the_workers_file(message: &str) -> String {
+    message
+        .replace("set listeners ", "set broker.listeners ")
+        .replace("set log.dirs ", "set data.dir ")
 }
 
 /// An address this process can connect to, even if the broker listens on all of them.
@@ -125,6 +136,14 @@ mod tests {
         assert!(
             problems.starts_with("key \"broker.num.partitions\": "),
             "{problems}"
+        );
+    }
+
+    #[test]
+    fn advice_names_the_keys_of_the_workers_file() {
+        assert_eq!(
+            as_in_the_workers_file("in use; stop that one, or set log.dirs to another folder"),
+            "in use; stop that one, or set data.dir to another folder"
         );
     }
 

@@ -400,6 +400,25 @@ fn topics(reader: &mut TableReader<'_>, settings: &Settings, kind: ConnectorKind
         .text("topics.regex")
         .map(str::trim)
         .filter(|text| !text.is_empty());
+    let misnamed = names.iter().filter(|name| !is_topic_name(name));
+    let misnamed = misnamed.map(|name| {
+        let message = format!(
+            "expected topics whose names are up to 249 letters, digits, '.', '_' and '-', got \"{}\"",
+            name.escape_debug()
+        );
+        settings.problem("topics", message)
+    });
+    reader.problems.extend(misnamed);
+    if let Some(Err(error)) = pattern.map(regex::Regex::new) {
+        // The last line says what is wrong, those before draw where.
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default();
+        let reason = reason.trim_start_matches("error: ");
+        let message = format!("expected a regular expression: {reason}");
+        reader
+            .problems
+            .push(settings.problem("topics.regex", message));
+    }
     match (names.is_empty(), pattern) {
         (false, None) => Topics::Names(names),
         (true, Some(pattern)) => Topics::Pattern(pattern.to_owned()),
@@ -416,6 +435,12 @@ fn topics(reader: &mut TableReader<'_>, settings: &Settings, kind: ConnectorKind
             Topics::Names(names)
         }
     }
+}
+
+/// What brokers accept.
+fn is_topic_name(name: &str) -> bool {
+    let legal = |symbol: char| symbol.is_ascii_alphanumeric() || "._-".contains(symbol);
+    name.len() <= 249 && !matches!(name, "." | "..") && name.chars().all(legal)
 }
 
 fn start_paused(reader: &mut TableReader<'_>, settings: &Settings) -> bool {

@@ -225,5 +225,9 @@ fn check_text(kind: Kind, text: &str) -> Result<(), String> {
     let hint = near
         .map(|near| format!("; did you mean \"{near}\"?"))
         .unwrap_or_default();
-    Err(format!("expected {}, got \"{text}\"{hint}", expected(kind)))
+    let got = match text {
+        "" => "nothing".to_owned(),
+        text => format!("\"{text}\""),
+    };
+    Err(format!("expected {}, got {got}{hint}", expected(kind)))
 }

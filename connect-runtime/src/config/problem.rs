@@ -57,6 +57,9 @@ impl Problem {
                     "{source}: file cannot be read, permission denied; check its owner and mode"
                 )
             }
+            io::ErrorKind::IsADirectory => {
+                format!("{source}: is a folder; name a .toml, .properties or .json file in it")
+            }
             _ => format!("{source}: file cannot be read: {error}"),
         };
         Self::error(None, None, message)

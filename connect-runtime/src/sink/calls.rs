@@ -104,7 +104,9 @@ pub(super) async fn overtime(
 }
 
 /// The answer to the oldest put; never comes if there is none. Cancel-safe.
-pub(super) async fn first_reply(in_flight: &mut VecDeque<InFlight>) -> (InFlight, Option<PutReply>) {
+pub(super) async fn first_reply(
+    in_flight: &mut VecDeque<InFlight>,
+) -> (InFlight, Option<PutReply>) {
     let reply = match in_flight.front_mut() {
         Some(put) => (&mut put.reply).await.ok(),
         None => std::future::pending().await,

@@ -24,13 +24,27 @@ pub(super) struct Stretch {
     pub(super) leader_epoch: Option<i32>,
 }
 
+impl Stretch {
+    pub(super) fn of(batch: &FetchedBatch) -> Self {
+        let first = batch.records.first();
+        Self {
+            partition: TopicPartition::new(batch.topic.clone(), batch.partition),
+            first: first.map_or(batch.next_offset, |record| record.offset),
+            next: batch.next_offset,
+            leader_epoch: (batch.leader_epoch >= 0).then_some(batch.leader_epoch),
+        }
+    }
+}
+
 /// Records for one put.
 pub(super) struct Batch {
     pub(super) records: Vec<SinkRecord>,
-    pub(super) stretches: Vec<Stretch>,
-    /// Offset and index into `stretches` of each record, for messages about bad ones.
-    pub(super) offsets: Vec<(usize, i64)>,
+    /// Where each record comes from, for messages about bad ones.
+    pub(super) places: Vec<Place>,
 }
+
+/// The stretch of a put that a record comes from, and its offset.
+pub(super) type Place = (usize, i64);
 
 /// Converts what was fetched. Records that cannot be converted are skipped or end the task, as
 /// `errors.tolerance` says.
@@ -42,29 +56,14 @@ pub(super) async fn convert(
     let count = fetched.iter().map(|batch| batch.records.len()).sum();
     let mut batch = Batch {
         records: Vec::with_capacity(count),
-        stretches: Vec::with_capacity(fetched.len()),
-        offsets: Vec::with_capacity(count),
+        places: Vec::with_capacity(count),
     };
     let patient = errors.retry_timeout != Some(Duration::ZERO);
-    for FetchedBatch {
-        topic,
-        partition,
-        records,
-        next_offset,
-        leader_epoch,
-        ..
-    } in fetched
-    {
+    for (stretch, fetched) in fetched.into_iter().enumerate() {
         // One count for every put: threads that work on different puts do not meet at it.
-        let topic = std::sync::Arc::<str>::from(&*topic);
-        let index = batch.stretches.len();
-        batch.stretches.push(Stretch {
-            partition: TopicPartition::new(topic.clone(), partition),
-            first: records.first().map_or(next_offset, |record| record.offset),
-            next: next_offset,
-            leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),
-        });
-        for record in records {
+        let topic = std::sync::Arc::<str>::from(&*fetched.topic);
+        let partition = fetched.partition;
+        for record in fetched.records {
             let offset = record.offset;
             let converted = match patient {
                 false => converters.to_sink(&topic, partition, record),
@@ -73,7 +72,7 @@ pub(super) async fn convert(
             match converted {
                 Ok(record) => {
                     batch.records.push(record);
-                    batch.offsets.push((index, offset));
+                    batch.places.push((stretch, offset));
                 }
                 Err(error) => errors.bad_record(&error)?,
             }

@@ -22,6 +22,7 @@ impl SinkLoop {
         match timeout(patience, finish).await {
             Ok(finished) => finished,
             Err(_) => {
+                self.in_flight.clear();
                 tracing::warn!(
                     "the last flush took longer than half of task.shutdown.graceful.timeout.ms \
                      ({patience:?}); what was not committed comes again after the next start"
@@ -44,7 +45,10 @@ impl SinkLoop {
                  task.shutdown.graceful.timeout.ms) and is abandoned"
             );
         }
-        if timeout(patience, self.consumer.close_and_leave()).await.is_err() {
+        if timeout(patience, self.consumer.close_and_leave())
+            .await
+            .is_err()
+        {
             tracing::debug!("the group was not left in time");
         }
     }

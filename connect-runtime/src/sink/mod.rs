@@ -35,7 +35,7 @@ use crate::room::Room;
 use crate::state::{State, Witness};
 use crate::task::{Control, Setup, Target, TaskFailure, next_stop};
 use calls::{first_reply, overtime};
-use convert::Stretch;
+use convert::{Place, Stretch};
 use redelivery::Redelivery;
 use requests::SinkRequests;
 use room::{Command, PutReply, SinkRoom};
@@ -62,6 +62,8 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         config: setup.task_config.clone(),
         requests: Arc::clone(&requests),
         activity: Arc::clone(&setup.activity),
+        converters,
+        errors: setup.connector.errors.clone(),
         started: started_sender,
         commands: command_receiver,
     };
@@ -74,7 +76,6 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         next_look: Instant::now(),
         retry: Backoff::new(PUT_RETRY, retry_max),
         setup,
-        converters,
         consumer,
         call_patience,
         events: VecDeque::new(),
@@ -101,12 +102,10 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
 struct InFlight {
     reply: oneshot::Receiver<PutReply>,
     stretches: Vec<Stretch>,
-    offsets: Vec<(usize, i64)>,
 }
 
 struct SinkLoop {
     setup: Setup,
-    converters: Converters,
     consumer: Consumer,
     /// How long a call may take before the group hears in other ways that the task is alive.
     call_patience: Duration,
@@ -264,11 +263,10 @@ impl SinkLoop {
     }
 
     async fn put(&mut self, fetched: Vec<FetchedBatch>) -> Result<(), TaskFailure> {
-        let errors = &self.setup.connector.errors;
-        let batch = convert::convert(&self.converters, errors, fetched).await?;
+        let stretches = fetched.iter().map(Stretch::of).collect();
         let (reply, receiver) = oneshot::channel();
         let put = Command::Put {
-            records: batch.records,
+            fetched,
             round: self.round,
             seeks: self.seeks,
             reply,
@@ -276,8 +274,7 @@ impl SinkLoop {
         self.send(put).await?;
         self.in_flight.push_back(InFlight {
             reply: receiver,
-            stretches: batch.stretches,
-            offsets: batch.offsets,
+            stretches,
         });
         Ok(())
     }
@@ -287,8 +284,9 @@ impl SinkLoop {
         &mut self,
         (put, reply): (InFlight, Option<PutReply>),
     ) -> Result<(), TaskFailure> {
-        let outcome = match reply {
-            Some(PutReply::Done(outcome)) => outcome,
+        let (outcome, places) = match reply {
+            Some(PutReply::Done(outcome, places)) => (outcome, places),
+            Some(PutReply::NotConverted(failure)) => return Err(failure),
             Some(PutReply::Refused) => {
                 self.go_back(put)?;
                 return Ok(());
@@ -296,7 +294,7 @@ impl SinkLoop {
             None => return Err(self.room_failure().await),
         };
         match outcome {
-            Ok(outcome) => self.taken(put, outcome),
+            Ok(outcome) => self.taken(put, outcome, &places),
             Err(error) => match error.class() {
                 ErrorClass::Retriable => {
                     self.go_back(put)?;
@@ -305,16 +303,21 @@ impl SinkLoop {
                 }
                 ErrorClass::Record => {
                     self.setup.connector.errors.bad_record(&error)?;
-                    self.taken(put, PutOutcome::done())
+                    self.taken(put, PutOutcome::done(), &places)
                 }
                 ErrorClass::Configuration | ErrorClass::Fatal => Err(error.into()),
             },
         }
     }
 
-    fn taken(&mut self, put: InFlight, outcome: PutOutcome) -> Result<(), TaskFailure> {
+    fn taken(
+        &mut self,
+        put: InFlight,
+        outcome: PutOutcome,
+        places: &[Place],
+    ) -> Result<(), TaskFailure> {
         for RecordFailure { index, error } in outcome.into_failures() {
-            let place = put.offsets.get(index).and_then(|(stretch, offset)| {
+            let place = places.get(index).and_then(|(stretch, offset)| {
                 Some(format!(
                     "{} offset {offset}",
                     put.stretches.get(*stretch)?.partition

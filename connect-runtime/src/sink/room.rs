@@ -1,4 +1,5 @@
-//! The room of a sink task: the task itself, and the order of its calls.
+//! The room of a sink task: the task itself, and the order of its calls. Records are converted here,
+//! on the thread that uses them.
 //!
 //! Puts are queued ahead. When one was not taken, or the task asked to go on elsewhere, those
 //! queued behind it must not come first: the room refuses them until the loop, which has sought
@@ -8,19 +9,26 @@ use std::sync::Arc;
 
 use connect_core::context::TaskControl;
 use connect_core::{
-    AnyConnector, ConfigMap, ConnectError, ErrorClass, OffsetMap, PutOutcome, SinkRecord, SinkTask,
+    AnyConnector, ConfigMap, ConnectError, ErrorClass, OffsetMap, PutOutcome, SinkTask,
     SinkTaskContext, TopicPartition,
 };
+use kafka_client::FetchedBatch;
 use tokio::sync::{mpsc, oneshot};
 
+use super::convert::{self, Place};
 use super::requests::SinkRequests;
+use crate::config::connector::ErrorPolicy;
+use crate::converters::Converters;
 use crate::room::{Activity, Patience};
+use crate::task::TaskFailure;
 
 /// What became of a put.
 #[derive(Debug)]
 pub(super) enum PutReply {
-    /// The task answered.
-    Done(Result<PutOutcome, ConnectError>),
+    /// The task answered about records from these places.
+    Done(Result<PutOutcome, ConnectError>, Vec<Place>),
+    /// A record could not be converted, and may not be skipped.
+    NotConverted(TaskFailure),
     /// It was not given to the task, because an earlier one was not taken.
     Refused,
 }
@@ -32,7 +40,7 @@ pub(super) enum Command {
         oneshot::Sender<Result<(), ConnectError>>,
     ),
     Put {
-        records: Vec<SinkRecord>,
+        fetched: Vec<FetchedBatch>,
         round: u64,
         /// The seeks that had been made before.
         seeks: u64,
@@ -53,6 +61,8 @@ pub(super) struct SinkRoom {
     pub(super) config: ConfigMap,
     pub(super) requests: Arc<SinkRequests>,
     pub(super) activity: Arc<Activity>,
+    pub(super) converters: Converters,
+    pub(super) errors: ErrorPolicy,
     pub(super) started: oneshot::Sender<Result<(), ConnectError>>,
     pub(super) commands: mpsc::Receiver<Command>,
 }
@@ -66,6 +76,8 @@ impl SinkRoom {
             config,
             requests,
             activity,
+            converters,
+            errors,
             started,
             mut commands,
         } = self;
@@ -98,12 +110,26 @@ impl SinkRoom {
                     answer(reply, PutReply::Refused);
                 }
                 Command::Put {
-                    records,
+                    fetched,
                     round,
-                    reply,
+                    mut reply,
                     ..
                 } => {
-                    let put = task.put(records);
+                    let converted = tokio::select! {
+                        biased;
+                        converted = convert::convert(&converters, &errors, fetched) => converted,
+                        // Nobody waits for it any more.
+                        () = reply.closed() => continue,
+                    };
+                    let batch = match converted {
+                        Ok(batch) => batch,
+                        Err(failure) => {
+                            refused_round = Some(round);
+                            answer(reply, PutReply::NotConverted(failure));
+                            continue;
+                        }
+                    };
+                    let put = task.put(batch.records);
                     let outcome = activity.watch("put", Patience::ReturnsSoon, put).await;
                     if outcome.is_err() {
                         refused_round = Some(round);
@@ -111,7 +137,7 @@ impl SinkRoom {
                     if outcome.is_ok() {
                         requests.progress();
                     }
-                    answer(reply, PutReply::Done(outcome));
+                    answer(reply, PutReply::Done(outcome, batch.places));
                 }
                 Command::Flush(offsets, reply) => {
                     let flush = task.flush(&offsets);

@@ -245,6 +245,9 @@ mod tests {
         let batch = builder.finish();
         assert!(batch.positions.is_empty());
         assert!(batch.sends[0].carried.positions.is_empty());
-        assert!(batch.sends[0].carried.loose, "they are not forgotten, either");
+        assert!(
+            batch.sends[0].carried.loose,
+            "they are not forgotten, either"
+        );
     }
 }

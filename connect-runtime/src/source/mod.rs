@@ -242,7 +242,13 @@ impl SourceLoop {
         if tickets.is_empty() {
             self.news.notify_one();
         }
-        for (OneSend { topic, delivery, .. }, ticket) in sent.sends.into_iter().zip(tickets) {
+        for (
+            OneSend {
+                topic, delivery, ..
+            },
+            ticket,
+        ) in sent.sends.into_iter().zip(tickets)
+        {
             // `acknowledge` owns the receiver for as long as this runs.
             drop(
                 sends

@@ -117,7 +117,7 @@ usage: {program} [flags] WORKER [CONNECTOR…]
   -h, --help           this
 
 CONNECT_… environment variables replace the worker's keys: CONNECT_BOOTSTRAP_SERVERS is
-bootstrap.servers. Ctrl-C drains and stops, a second one stops at once.
+bootstrap.servers. NO_COLOR keeps colours out of the log. Ctrl-C drains and stops, a second one stops at once.
 
 examples:
   {program} worker.toml file-source.toml file-sink.toml

@@ -5,6 +5,7 @@ use std::io::Write;
 use connect_core::ConnectorKind;
 
 use crate::config::connector::{ConnectorConfig, Topics};
+use crate::logging;
 use crate::worker::Worker;
 
 /// Connectors that are listed by name; more are counted.
@@ -15,9 +16,20 @@ pub(super) fn print(text: &str) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
-/// Says something on standard error.
+/// Says on standard error what went wrong; as a log line where programs read it.
 pub(super) fn complain(text: &str) {
-    drop(writeln!(std::io::stderr().lock(), "{text}"));
+    match logging::is_json() {
+        true => tracing::error!("{text}"),
+        false => drop(writeln!(std::io::stderr().lock(), "{text}")),
+    }
+}
+
+/// Says on standard error what happens; as a log line where programs read it.
+pub(super) fn mention(text: &str) {
+    match logging::is_json() {
+        true => tracing::info!("{text}"),
+        false => drop(writeln!(std::io::stderr().lock(), "{text}")),
+    }
 }
 
 /// What runs, where the broker and the data are, and what to type next.
@@ -87,13 +99,24 @@ fn connector(config: &ConnectorConfig) -> String {
     )
 }
 
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |symbol: char| symbol.is_alphanumeric() || "._-/+@%,:".contains(symbol);
+    match word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// What to type next.
 fn next(connectors: &[ConnectorConfig], servers: &str) -> String {
     let file = |kind| {
         let mut of_kind = connectors.iter().filter(move |config| config.kind == kind);
         of_kind.find_map(|config| config.map.get("file"))
     };
+    let file = |kind| file(kind).map(|file| quoted(file));
     let topic = connectors.iter().find_map(|config| config.map.get("topic"));
+    let topic = topic.map(|topic| quoted(topic));
     match (
         file(ConnectorKind::Source),
         file(ConnectorKind::Sink),

@@ -26,6 +26,7 @@ mod banner;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use connect_core::ConfigMap;
@@ -49,6 +50,10 @@ const CONNECTOR: u8 = 3;
 const ABANDONED: u8 = 4;
 /// Stopped at once by a second signal.
 const INTERRUPTED: u8 = 130;
+
+/// Shells and programs like `timeout` send one signal to the process and to its group; within this
+/// time they are one.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
 
 /// What the embedded broker is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,8 +172,14 @@ async fn serve(
     };
     let config = match read_worker(arguments).await {
         Ok(config) => config,
-        Err(problems) => {
-            banner::complain(&problems.to_string());
+        Err(Problems(mut problems)) => {
+            // What can be said about the connectors' files without it comes along.
+            for path in &arguments.connectors {
+                if let Err(Problems(more)) = Settings::read(path).await {
+                    problems.extend(more);
+                }
+            }
+            banner::complain(&Problems(problems).to_string());
             return served;
         }
     };
@@ -196,16 +207,18 @@ async fn serve(
         }
     };
     let lines = banner::running(&worker, &connectors, served.broker_started);
-    for connector in connectors {
-        let name = connector.name.clone();
-        if let Err(error) = worker.create(connector).await {
-            banner::complain(&format!(
-                "connector \"{name}\" could not be created: {error}"
-            ));
-            worker.stop().await;
-            served.code = CONNECTOR;
+    let created = tokio::select! {
+        created = create(&worker, connectors) => created,
+        () = signals.next() => {
+            served.code = stop(&worker, signals).await;
             return served;
         }
+    };
+    if let Err(refused) = created {
+        banner::complain(&refused);
+        worker.stop().await;
+        served.code = CONNECTOR;
+        return served;
     }
     banner::print(&lines);
     signals.next().await;
@@ -213,8 +226,25 @@ async fn serve(
     served
 }
 
+/// Creates all connectors; if some are refused, says so about each.
+async fn create(worker: &Worker, connectors: Vec<ConnectorConfig>) -> Result<(), String> {
+    let mut refused = Vec::new();
+    for connector in connectors {
+        let name = connector.name.clone();
+        if let Err(error) = worker.create(connector).await {
+            refused.push(format!(
+                "connector \"{name}\" could not be created: {error}"
+            ));
+        }
+    }
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(refused.join("\n")),
+    }
+}
+
 async fn stop(worker: &Worker, signals: &mut Signals) -> u8 {
-    banner::complain("stopping: finishing what is under way; press Ctrl-C again to stop now");
+    banner::mention("stopping: finishing what is under way; press Ctrl-C again to stop now");
     tokio::select! {
         stopped = worker.stop() => match stopped.abandoned.is_empty() {
             true => 0,
@@ -226,7 +256,7 @@ async fn stop(worker: &Worker, signals: &mut Signals) -> u8 {
                 ABANDONED
             }
         },
-        () = signals.next() => stop_now(),
+        () = signals.again() => stop_now(),
     }
 }
 
@@ -338,6 +368,17 @@ struct Signals {
 }
 
 impl Signals {
+    /// A signal that was meant as a second one. Cancel-safe.
+    async fn again(&mut self) {
+        let first = tokio::time::Instant::now();
+        loop {
+            self.next().await;
+            if first.elapsed() >= SAME_SIGNAL {
+                return;
+            }
+        }
+    }
+
     #[cfg(unix)]
     fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};

@@ -48,8 +48,7 @@ async fn a_flush_that_fails_is_tried_again_and_commits_nothing_before() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_seek_the_next_record_is_the_one_sought() {
     let world = World::start().await;
-    let worker = world.worker().await;
-    // More than one batch of the producer.
+    let worker = world.worker_with(&[("producer.batch.size", "2000")]).await;
     let count = 20 * COUNT;
     let source = world.source("rewind-source", "rewind", count, "");
     worker.create(source).await.unwrap();
@@ -60,7 +59,10 @@ async fn after_a_seek_the_next_record_is_the_one_sought() {
     let journal = Journal::of("rewind-sink");
     world
         .until("all records have come again", || {
-            journal.values().last().is_some_and(|value| value == "19999")
+            journal
+                .values()
+                .last()
+                .is_some_and(|value| value == "19999")
         })
         .await;
     let values = journal.values();
@@ -76,7 +78,7 @@ async fn after_a_seek_the_next_record_is_the_one_sought() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_may_rest_a_partition_and_loses_nothing_of_it() {
     let world = World::start().await;
-    let worker = world.worker().await;
+    let worker = world.worker_with(&[("producer.batch.size", "2000")]).await;
     let small = [("consumer.override.max.partition.fetch.bytes", "1000")];
     let sink = world.sink_with("rest-sink", "rest", "rest", &small);
     worker.create(sink).await.unwrap();
@@ -158,7 +160,10 @@ async fn two_workers_share_a_sink_and_one_takes_over_at_once() {
     let journal = Journal::of("share-sink");
     let running = |worker: &Worker| {
         let status = worker.status();
-        let mut tasks = status.get("share-sink").into_iter().flat_map(|all| &all.tasks);
+        let mut tasks = status
+            .get("share-sink")
+            .into_iter()
+            .flat_map(|all| &all.tasks);
         tasks.all(|task| task.state == State::Running)
     };
     world
@@ -187,7 +192,10 @@ async fn a_sink_whose_broker_is_away_says_so() {
     let worker = world.worker().await;
     let source = world.source("away-source", "away", 10, "");
     worker.create(source).await.unwrap();
-    worker.create(world.sink("away-sink", "away", "")).await.unwrap();
+    worker
+        .create(world.sink("away-sink", "away", ""))
+        .await
+        .unwrap();
     let journal = Journal::of("away-sink");
     world
         .until("the sink has read", || journal.flushes() > 0)

@@ -52,6 +52,10 @@ impl World {
         }
     }
 
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn worker_config(&self, more: &[(&str, &str)]) -> WorkerConfig {
         worker_config(&self.address, more)
     }

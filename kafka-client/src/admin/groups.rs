@@ -6,8 +6,9 @@ use std::sync::Arc;
 use kafka_wire::leave_group_request::MemberIdentity;
 use kafka_wire::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use kafka_wire::{
-    DeleteGroupsRequest, DescribeGroupsRequest, LeaveGroupRequest, ListGroupsRequest,
-    OffsetDeleteRequest, RequestResponsePair, decode_consumer_protocol_assignment,
+    ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, LeaveGroupRequest,
+    ListGroupsRequest, OffsetDeleteRequest, RequestResponsePair,
+    decode_consumer_protocol_assignment,
 };
 use kafka_wire_core::{ApiVersion, DecodeLimits, KafkaEncode, StrBytes};
 
@@ -96,31 +97,39 @@ impl Admin {
                     let coordinator = self.client.coordinator(group).await.ok();
                     let consumers = answer.protocol_type.as_str() == "consumer";
                     let dead = ErrorCode(answer.error_code) == ErrorCode::GROUP_ID_NOT_FOUND;
-                    Ok(GroupDescription {
-                        group: group.clone(),
-                        state: if dead {
-                            "Dead".to_owned()
-                        } else {
-                            answer.group_state.into_string()
-                        },
-                        protocol_type: answer.protocol_type.into_string(),
-                        protocol: answer.protocol_data.into_string(),
-                        coordinator: coordinator.and_then(|addr| self.broker_at(&addr)),
-                        members: answer
-                            .members
-                            .into_iter()
-                            .map(|member| GroupMember {
-                                member_id: member.member_id.into_string(),
-                                instance_id: member.group_instance_id.map(StrBytes::into_string),
-                                client_id: member.client_id.into_string(),
-                                host: member.client_host.into_string(),
-                                assignment: if consumers {
-                                    assignment_of(member.member_assignment)
-                                } else {
-                                    Vec::new()
-                                },
-                            })
-                            .collect(),
+                    let modern = match dead {
+                        true => self.describe_consumer_group(group).await.transpose(),
+                        false => None,
+                    };
+                    modern.unwrap_or_else(|| {
+                        Ok(GroupDescription {
+                            group: group.clone(),
+                            state: if dead {
+                                "Dead".to_owned()
+                            } else {
+                                answer.group_state.into_string()
+                            },
+                            protocol_type: answer.protocol_type.into_string(),
+                            protocol: answer.protocol_data.into_string(),
+                            coordinator: coordinator.and_then(|addr| self.broker_at(&addr)),
+                            members: answer
+                                .members
+                                .into_iter()
+                                .map(|member| GroupMember {
+                                    member_id: member.member_id.into_string(),
+                                    instance_id: member
+                                        .group_instance_id
+                                        .map(StrBytes::into_string),
+                                    client_id: member.client_id.into_string(),
+                                    host: member.client_host.into_string(),
+                                    assignment: if consumers {
+                                        assignment_of(member.member_assignment)
+                                    } else {
+                                        Vec::new()
+                                    },
+                                })
+                                .collect(),
+                        })
                     })
                 }
                 Err(error) if matches!(error, ClientError::Bootstrap { .. }) => return Err(error),
@@ -129,6 +138,68 @@ impl Admin {
             all.push((group.clone(), outcome));
         }
         Ok(all)
+    }
+
+    /// A group of the consumer rebalance protocol (KIP-848), which is no group to the API above;
+    /// `None` if there is none or the broker has no such groups.
+    async fn describe_consumer_group(
+        &self,
+        group: &str,
+    ) -> Result<Option<GroupDescription>, ClientError> {
+        let what = || format!("cannot describe group \"{group}\"");
+        let outcome = self
+            .on_coordinator(
+                group,
+                |_| {
+                    let mut request = ConsumerGroupDescribeRequest::default();
+                    request.group_ids = vec![StrBytes::from(group)];
+                    request
+                },
+                |response| {
+                    let answer = response.groups.into_iter().next();
+                    let answer = answer.ok_or_else(|| unmentioned(what()))?;
+                    if ErrorCode(answer.error_code) == ErrorCode::GROUP_ID_NOT_FOUND {
+                        return Ok(None);
+                    }
+                    let message = answer.error_message.as_deref();
+                    ClientError::check(answer.error_code, message, what)?;
+                    Ok(Some(answer))
+                },
+            )
+            .await;
+        let answer = match outcome {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(ClientError::UnsupportedVersion { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let coordinator = self.client.coordinator(group).await.ok();
+        let members = answer.members.into_iter().map(|member| {
+            let topics = member.assignment.topic_partitions.into_iter();
+            let mut assignment: Vec<TopicPartition> = topics
+                .flat_map(|topic| {
+                    let name: Arc<str> = Arc::from(topic.topic_name.as_str());
+                    let partitions = topic.partitions.into_iter();
+                    partitions
+                        .map(move |partition| TopicPartition::new(Arc::clone(&name), partition))
+                })
+                .collect();
+            assignment.sort();
+            GroupMember {
+                member_id: member.member_id.into_string(),
+                instance_id: member.instance_id.map(StrBytes::into_string),
+                client_id: member.client_id.into_string(),
+                host: member.client_host.into_string(),
+                assignment,
+            }
+        });
+        Ok(Some(GroupDescription {
+            group: group.to_owned(),
+            state: answer.group_state.into_string(),
+            protocol_type: "consumer".to_owned(),
+            protocol: answer.assignor_name.into_string(),
+            coordinator: coordinator.and_then(|addr| self.broker_at(&addr)),
+            members: members.collect(),
+        }))
     }
 
     fn broker_at(&self, addr: &str) -> Option<BrokerInfo> {

@@ -51,12 +51,12 @@ impl Heartbeat {
         pool: Arc<Pool>,
         contact: Arc<Contact>,
         config: Arc<ConsumerConfig>,
-        group: String,
         committer: Committer,
         last_poll: Arc<Mutex<Instant>>,
         wake: Arc<Notify>,
     ) -> Self {
         let verdict = Mutex::new(None);
+        let group = config.group_id.clone().unwrap_or_default();
         let shared = Arc::new(Shared {
             client,
             pool,

@@ -15,6 +15,7 @@ mod membership;
 mod poll;
 mod positions;
 mod protocol;
+mod rebalance;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

@@ -195,11 +195,16 @@ async fn check(
     position: &Position,
 ) -> Result<Option<i64>, ClientError> {
     let leader = client.leader(partition).await?;
+    // Perhaps newer than the one that made the check necessary: the leader refuses older ones.
+    let current = client
+        .metadata()
+        .leader(partition)
+        .map_or(position.checked, |(_, epoch)| epoch);
     let result = client
         .call_broker(leader, |version| {
             let mut wanted = OffsetForLeaderPartition::default();
             wanted.partition = partition.partition;
-            wanted.current_leader_epoch = position.checked;
+            wanted.current_leader_epoch = current;
             wanted.leader_epoch = position.epoch;
             let mut topic = OffsetForLeaderTopic::default();
             topic.topic = StrBytes::from(&*partition.topic);

@@ -38,9 +38,11 @@ pub(super) struct Partition {
     pub(super) next_sequence: i32,
     /// A batch with the present identity was acknowledged: the broker would notice a gap.
     proven: bool,
-    /// The sequence number behind the last acknowledged batch, under the present identity.
+    /// The last acknowledged batch. Answers that arrive together may be looked at in any order.
+    acknowledged_order: u64,
+    /// The sequence number behind it, under the present identity.
     acknowledged_sequence: Option<i32>,
-    /// The offset behind the last acknowledged batch.
+    /// The offset behind it.
     acknowledged_end: i64,
     /// The broker lost what it had acknowledged; whatever comes behind fails with this, so that
     /// nothing overtakes the lost records when they are sent again.
@@ -61,6 +63,7 @@ impl Partition {
             identity: None,
             next_sequence: 0,
             proven: false,
+            acknowledged_order: 0,
             acknowledged_sequence: None,
             acknowledged_end: 0,
             lost: None,
@@ -213,19 +216,23 @@ impl Partition {
         let Some(batch) = self.take(order) else {
             return;
         };
-        self.acknowledged_sequence = batch
-            .identity
-            .filter(|known| known.base_sequence >= 0)
-            .map(|known| sequence_after(known.base_sequence, batch.records));
         self.proven = true;
         self.backoff.reset();
-        if base_offset >= 0 {
-            let expected = self.acknowledged_end;
-            self.acknowledged_end = base_offset + i64::from(batch.records);
-            if base_offset < expected && shared.config.fail_on_lost {
-                // The log was cut and has grown again: this batch is in it, earlier ones are not.
-                self.lose(shared, &batch, expected);
-                return;
+        // If a later batch is known to be in the log, so is what it was numbered behind.
+        if batch.order > self.acknowledged_order {
+            self.acknowledged_order = batch.order;
+            self.acknowledged_sequence = batch
+                .identity
+                .filter(|known| known.base_sequence >= 0)
+                .map(|known| sequence_after(known.base_sequence, batch.records));
+            if base_offset >= 0 {
+                let expected = self.acknowledged_end;
+                self.acknowledged_end = base_offset + i64::from(batch.records);
+                if base_offset < expected && shared.config.fail_on_lost {
+                    // The log was cut and has grown again: this batch is in it, earlier ones are not.
+                    self.lose(shared, &batch, expected);
+                    return;
+                }
             }
         }
         delivery::acknowledge(
@@ -535,6 +542,23 @@ pub(super) mod tests {
         let (producer, mut partition) = world(1, |config| config.linger = Duration::MAX);
         assert!(take_batches(&producer, &mut partition).is_some());
         assert!(partition.pending.is_empty());
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_looked_at_out_of_order_are_no_loss() {
+        let (producer, mut partition) = world(3, |config| config.fail_on_lost = true);
+        let next = |partition: &mut Partition| {
+            take_batches(&producer, partition);
+            let (order, _) = partition.next_batch(&IDENTITY, &producer.shared).unwrap();
+            order
+        };
+        let first = next(&mut partition);
+        let second = next(&mut partition);
+        let third = next(&mut partition);
+        partition.acknowledged(&producer.shared, first, 0);
+        partition.acknowledged(&producer.shared, third, 2);
+        partition.acknowledged(&producer.shared, second, 1);
+        assert!(partition.lost.is_none());
     }
 
     #[tokio::test]
