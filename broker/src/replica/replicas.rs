@@ -22,6 +22,8 @@ const DELETE_SUFFIX: &str = "-delete";
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
 type Topics = HashMap<Arc<str>, BTreeMap<i32, Arc<Partition>>>;
+/// Offsets by checkpoint and partition.
+type Unopened = HashMap<(PathBuf, (String, i32)), i64>;
 
 /// See the module.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub struct Replicas {
     /// the others have their turn.
     uncleanable: Mutex<HashSet<PathBuf>>,
     /// What the checkpoints say of partitions that are there but could not be opened; it stays in them.
-    unopened: Mutex<HashMap<(PathBuf, (String, i32)), i64>>,
+    unopened: Mutex<Unopened>,
     /// What the checkpoints say, to write them only when they change.
     written: Mutex<HashMap<PathBuf, OffsetMap>>,
 }

@@ -9,7 +9,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kafka_client::{Client, ClientError, Delivered, Moment, OffsetSpec, TopicPartition};
+use kafka_client::{
+    Client, ClientError, Delivered, ErrorCode, Moment, OffsetSpec, TopicPartition,
+};
 
 /// The ends of what was acknowledged, and since when.
 #[derive(Debug, Default)]
@@ -65,7 +67,13 @@ impl Unproven {
         for (partition, listed) in client.admin().list_offsets(&wanted).await? {
             let expected = self.ends.get(&partition).copied().flatten();
             let expected = expected.unwrap_or(i64::MAX);
-            if listed?.offset < expected {
+            let end = match listed {
+                Ok(listed) => listed.offset,
+                // The topic is gone, and its records with it.
+                Err(error) if error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => 0,
+                Err(error) => return Err(error),
+            };
+            if end < expected {
                 return Err(ClientError::AcknowledgedLost {
                     partition,
                     expected,

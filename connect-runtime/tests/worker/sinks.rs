@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use connect_runtime::config::Settings;
+use connect_runtime::config::connector::ConnectorConfig;
+use connect_runtime::config::worker::WorkerConfig;
 use connect_runtime::{State, Worker};
 use tokio::time::Instant;
 
-use crate::connectors::Journal;
+use crate::connectors::{Journal, SINK};
 use crate::world::World;
 use crate::{COUNT, numbers};
 
@@ -140,6 +143,29 @@ async fn topics_that_match_are_read_also_when_they_come_later() {
     assert_eq!(journal.values().len(), 20);
     worker.stop().await;
     world.end().await;
+}
+
+#[test]
+fn topics_that_no_broker_accepts_are_refused_before_anything_starts() {
+    let refused = |key: &str, value: &str| {
+        let keys = [("name", "odd"), ("connector.class", SINK), (key, value)];
+        let map = keys.map(|(key, text)| (key.to_owned(), text.to_owned()));
+        let settings = Settings::from_map("odd", &map.into());
+        let worker = [("key.converter", "string"), ("value.converter", "string")];
+        let worker = worker.map(|(key, text)| (key.to_owned(), text.to_owned()));
+        let (worker, _) = WorkerConfig::read(&Settings::from_map("w", &worker.into())).unwrap();
+        ConnectorConfig::read(&settings, &worker)
+            .unwrap_err()
+            .to_string()
+    };
+    let both = refused("topics", "fine,a b,..");
+    assert_eq!(both.lines().count(), 2, "{both}");
+    assert!(both.contains("got \"a b\"") && both.contains("got \"..\""), "{both}");
+    let pattern = refused("topics.regex", "a(b");
+    assert!(
+        pattern.contains("\"topics.regex\": expected a regular expression: unclosed group"),
+        "{pattern}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
