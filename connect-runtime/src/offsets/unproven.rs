@@ -9,9 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kafka_client::{
-    Client, ClientError, Delivered, ErrorCode, Moment, OffsetSpec, TopicPartition,
-};
+use kafka_client::{Client, ClientError, Delivered, ErrorCode, Moment, OffsetSpec, TopicPartition};
 
 /// The ends of what was acknowledged, and since when.
 #[derive(Debug, Default)]

@@ -38,7 +38,7 @@ use room::{Command, Event, Orders, SourceRoom};
 use submitted::{Carried, Submitted, Ticket};
 
 /// Events that the room may be ahead of the loop.
-const EVENTS_AHEAD_MAX: usize = 8;
+const EVENTS_AHEAD_MAX: usize = 2;
 /// Sends that are not acknowledged yet; the producer's buffer bounds their bytes.
 const SENDS_IN_FLIGHT_MAX: usize = 256;
 /// The first pause after a retriable poll.

@@ -160,7 +160,10 @@ fn topics_that_no_broker_accepts_are_refused_before_anything_starts() {
     };
     let both = refused("topics", "fine,a b,..");
     assert_eq!(both.lines().count(), 2, "{both}");
-    assert!(both.contains("got \"a b\"") && both.contains("got \"..\""), "{both}");
+    assert!(
+        both.contains("got \"a b\"") && both.contains("got \"..\""),
+        "{both}"
+    );
     let pattern = refused("topics.regex", "a(b");
     assert!(
         pattern.contains("\"topics.regex\": expected a regular expression: unclosed group"),
@@ -208,6 +211,48 @@ async fn two_workers_share_a_sink_and_one_takes_over_at_once() {
         "a session of 45 s was waited for: {:?}",
         stopped.elapsed()
     );
+    second.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_with_one_name_in_the_group_do_not_throw_each_other_out_for_ever() {
+    let world = World::start().await;
+    world.create_topic_of("twins", 4, &[]).await;
+    let first = world.worker().await;
+    let second = world
+        .worker_with(&[("offset.storage.topic", "twin-offsets")])
+        .await;
+    let same = [("consumer.override.group.instance.id", "the-same")];
+    let sink = || world.sink_with("twin-sink", "twins", "", &same);
+    first.create(sink()).await.unwrap();
+    let failures = |worker: &Worker| {
+        let status = worker.status();
+        let task = status.get("twin-sink").and_then(|all| all.tasks.first());
+        task.map_or(0, |task| task.failures)
+    };
+    world
+        .until("the first one runs", || {
+            summary(&first, "twin-sink") == "RUNNING"
+        })
+        .await;
+    second.create(sink()).await.unwrap();
+    world
+        .until("one of them notices", || {
+            failures(&first) + failures(&second) > 0
+        })
+        .await;
+    let source = world.source("twin-source", "twins", COUNT, "");
+    second.create(source).await.unwrap();
+    let journal = Journal::of("twin-sink");
+    let all: BTreeSet<String> = numbers(0..COUNT).into_iter().collect();
+    world
+        .until("all records are in", || {
+            journal.values().into_iter().collect::<BTreeSet<_>>() == all
+        })
+        .await;
+    assert!(failures(&first) + failures(&second) <= 2, "they made peace");
+    first.stop().await;
     second.stop().await;
     world.end().await;
 }
