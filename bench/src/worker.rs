@@ -53,7 +53,12 @@ impl Worker {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .map_err(|error| format!("{}: {error}; build it first: cargo build --release", binary.display()))?;
+            .map_err(|error| {
+                format!(
+                    "{}: {error}; build it first: cargo build --release",
+                    binary.display()
+                )
+            })?;
         Ok(Self {
             process,
             folder: folder.to_owned(),
@@ -87,9 +92,7 @@ impl Worker {
             .lines()
             .find_map(|line| line.strip_prefix(key))
             .ok_or("no such figure in /proc")?;
-        Ok(line
-            .trim_matches(|c: char| !c.is_ascii_digit())
-            .parse()?)
+        Ok(line.trim_matches(|c: char| !c.is_ascii_digit()).parse()?)
     }
 
     /// CPU time used so far, in clock ticks of 10 ms.

@@ -1,9 +1,9 @@
 //! A copy, file → broker → file, while broker and worker crash and lose what they had not synced.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
-use std::cell::RefCell;
 use std::time::Duration;
 
 use broker::Broker;
@@ -104,7 +104,9 @@ fn simulate(plan: Plan) -> Result<Outcome, String> {
             });
         }
         if sim.elapsed() > PATIENCE {
-            return Err(format!("the copy did not end within {PATIENCE:?} of virtual time"));
+            return Err(format!(
+                "the copy did not end within {PATIENCE:?} of virtual time"
+            ));
         }
         if crashes == 0 {
             continue;
@@ -219,20 +221,30 @@ async fn start_worker() -> Result<Worker, String> {
     ] {
         let (config, _) =
             ConnectorConfig::read(&connector, &config).map_err(|problems| problems.to_string())?;
-        running.create(config).await.map_err(|error| error.to_string())?;
+        running
+            .create(config)
+            .await
+            .map_err(|error| error.to_string())?;
     }
     Ok(running)
 }
 
 fn settings(name: &str, keys: &[(&str, &str)]) -> Settings {
-    let map = keys.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let map = keys
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     Settings::from_map(name, &map)
 }
 
 /// Compares the sink with the source: the first appearances of lines must be the source's, in order.
 fn check(lines: usize, progress: &mut Progress) {
-    let Ok(content) = fs::read_to_string(Path::new(SINK)) else { return };
-    let whole = content.rfind('\n').map_or("", |end| content.get(..end).unwrap_or_default());
+    let Ok(content) = fs::read_to_string(Path::new(SINK)) else {
+        return;
+    };
+    let whole = content
+        .rfind('\n')
+        .map_or("", |end| content.get(..end).unwrap_or_default());
     let mut seen = HashSet::new();
     let mut repeated = 0;
     for found in whole.lines() {
@@ -241,7 +253,10 @@ fn check(lines: usize, progress: &mut Progress) {
         } else if found == line(seen.len()) {
             seen.insert(found);
         } else {
-            progress.wrong = Some(format!("line \"{found}\" came where \"{}\" was due", line(seen.len())));
+            progress.wrong = Some(format!(
+                "line \"{found}\" came where \"{}\" was due",
+                line(seen.len())
+            ));
             return;
         }
     }

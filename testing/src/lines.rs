@@ -81,7 +81,11 @@ struct Reading {
 
 #[async_trait]
 impl SourceTask for SourceLines {
-    async fn start(&mut self, context: SourceTaskContext, config: &ConfigMap) -> Result<(), ConnectError> {
+    async fn start(
+        &mut self,
+        context: SourceTaskContext,
+        config: &ConfigMap,
+    ) -> Result<(), ConnectError> {
         let config = SourceConfig::parse(config)?;
         let partition = SourcePartition::of(&ConfigMap::from([(
             "filename".to_owned(),
@@ -109,7 +113,9 @@ impl SourceTask for SourceLines {
         let mut records = Vec::new();
         for _ in 0..platform::random::below(40) {
             let rest = state.content.get(state.position..).unwrap_or_default();
-            let Some((line, _)) = rest.split_once('\n') else { break };
+            let Some((line, _)) = rest.split_once('\n') else {
+                break;
+            };
             state.position += line.len() + 1;
             records.push(SourceRecord::new(state.topic.clone(), line.to_owned()));
         }
@@ -181,9 +187,16 @@ impl SinkTask for SinkLines {
 
 /// Opens the sink's file and cuts a line that a crash has torn.
 fn open_sink(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().read(true).write(true).create(true).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .open(path)?;
     let content = fs::read(path)?;
-    let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at as u64 + 1);
+    let whole = content
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at as u64 + 1);
     file.set_len(whole)?;
     file.sync_all()?;
     if let Some(folder) = path.parent() {

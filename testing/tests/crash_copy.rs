@@ -14,7 +14,11 @@ fn a_copy_survives_crashes_of_broker_and_worker_with_unsynced_writes_lost() {
             .with_test_writer()
             .try_init(),
     );
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let seeds = match number("SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIMULATION_SEEDS").unwrap_or(20),
@@ -28,9 +32,9 @@ fn a_copy_survives_crashes_of_broker_and_worker_with_unsynced_writes_lost() {
         };
         match run(plan) {
             Ok(outcome) => repeated += outcome.repeated,
-            Err(error) => panic!(
-                "{error}\nreplay with: SIMULATION_SEED={seed} cargo test -p connect-testing"
-            ),
+            Err(error) => {
+                panic!("{error}\nreplay with: SIMULATION_SEED={seed} cargo test -p connect-testing")
+            }
         }
     }
     println!("seeds {seeds:?}: nothing missing, order kept, {repeated} lines repeated");

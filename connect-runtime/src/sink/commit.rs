@@ -64,6 +64,7 @@ impl SinkLoop {
         offsets: OffsetMap,
     ) -> Result<Result<OffsetMap, ConnectError>, TaskFailure> {
         let flushed = self.ask(|reply| Command::Flush(offsets, reply)).await?;
+        self.flush_refused |= flushed.as_ref().is_err_and(|error| !error.is_retriable());
         Ok(flushed.map(|mut flushed| {
             flushed.retain(|partition, offset| {
                 let put = self.put.get(partition).map(|(next, _)| *next);

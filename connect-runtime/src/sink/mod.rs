@@ -93,6 +93,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         paused: BTreeSet::new(),
         retry_at: None,
         flush_first: false,
+        flush_refused: false,
         redelivery: Redelivery::default(),
     };
     sink.run(started).await
@@ -134,6 +135,9 @@ struct SinkLoop {
     retry_at: Option<Instant>,
     /// A flush failed, and nothing may be put before it has worked.
     flush_first: bool,
+    /// The task said that what it had put cannot be flushed: nothing of it may be committed, even if
+    /// a later flush should work.
+    flush_refused: bool,
     /// The batch of a put that was not taken, while it is read again.
     redelivery: Redelivery,
     pace: Pace,

@@ -41,7 +41,7 @@ impl SinkLoop {
         self.letting_go = true;
         self.drain_in_flight().await?;
         let offsets = self.offsets_of(|partition| partitions.contains(partition));
-        if !offsets.is_empty() {
+        if !offsets.is_empty() && !self.flush_refused {
             match self.flush(offsets).await? {
                 Ok(offsets) => self.commit_offsets(&offsets).await,
                 Err(error) => tracing::warn!(

@@ -68,6 +68,12 @@ impl Redelivery {
         self.missing.is_empty() && self.batch.is_empty() && self.behind.is_empty()
     }
 
+    /// Whether more of a partition's records may be fetched now: those of the batch while it is not
+    /// complete, any otherwise.
+    pub(super) fn may_fetch(&self, partition: &TopicPartition) -> bool {
+        self.missing.is_empty() || self.missing.contains_key(partition)
+    }
+
     /// Where to read on if all this is dropped: the first offset of each partition.
     pub(super) fn starts(&self) -> OffsetMap {
         let mut starts = OffsetMap::new();
@@ -166,6 +172,15 @@ mod tests {
         assert_eq!(offsets(&puts[0]), [(0, 3), (0, 4), (0, 5), (1, 0), (1, 1)]);
         assert_eq!(offsets(&puts[1]), [(0, 6), (0, 7), (0, 8), (2, 7)]);
         assert!(again.is_done());
+    }
+
+    #[test]
+    fn only_what_is_missing_is_fetched_until_the_batch_is_complete() {
+        let (zero, one) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
+        let mut again = Redelivery::of(&[stretch(0, 0, 2)]);
+        assert!(again.may_fetch(&zero) && !again.may_fetch(&one));
+        assert_eq!(again.take(vec![fetched(0, 0..2)]).len(), 1);
+        assert!(again.may_fetch(&one));
     }
 
     #[test]

@@ -42,9 +42,12 @@ impl SinkLoop {
         let all = self.target == Target::Pause || self.retry_at.is_some() || self.flush_first;
         let wanted: BTreeSet<TopicPartition> = match all {
             true => self.owned.clone(),
+            // While a batch is read again, only its partitions are, so that what is fetched behind
+            // it stays small.
             false => self
-                .paused_by_task
-                .intersection(&self.owned)
+                .owned
+                .iter()
+                .filter(|own| self.paused_by_task.contains(own) || !self.redelivery.may_fetch(own))
                 .cloned()
                 .collect(),
         };

@@ -271,3 +271,22 @@ fn task_of(class: &str) -> Result<Box<dyn SourceTask>, ConnectError> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_order_to_end_interrupts_what_is_under_way() {
+        let (commands, receiver) = mpsc::channel(4);
+        let mut orders = Orders::new(receiver, false);
+        commands.send(Command::Commit(Vec::new())).await.unwrap();
+        commands.send(Command::Drain).await.unwrap();
+        let sent = orders.unless_stopped(tokio::task::yield_now()).await;
+        assert_eq!(sent, Some(()));
+        assert!(orders.paused && orders.draining && orders.commits.len() == 1);
+        commands.send(Command::Stop).await.unwrap();
+        let sent = orders.unless_stopped(std::future::pending::<()>()).await;
+        assert_eq!(sent, None);
+    }
+}

@@ -298,6 +298,11 @@ impl SinkTask for JournalTask {
         if self.mode == "flush-retriable" && flushes <= 2 {
             return Err(ConnectError::retriable("the disk is full"));
         }
+        if self.mode == "flush-fatal" && self.journal.once() {
+            // The system says once that it could not write; the next flush would work.
+            self.journal.with(|entries| entries.values.clear());
+            return Err(ConnectError::fatal("what was written is gone"));
+        }
         self.journal
             .with(|entries| entries.flushed = offsets.values().max().copied());
         Ok(offsets.clone())

@@ -49,6 +49,28 @@ async fn a_flush_that_fails_is_tried_again_and_commits_nothing_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_flush_lost_is_not_committed_by_a_later_one() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    let source = world.source("gone-source", "gone", COUNT, "");
+    worker.create(source).await.unwrap();
+    let sink = world.sink("gone-sink", "gone", "flush-fatal");
+    worker.create(sink).await.unwrap();
+    let journal = Journal::of("gone-sink");
+    world
+        .until("all records are flushed", || {
+            journal.flushed() == Some(COUNT as i64) && journal.values().len() >= COUNT
+        })
+        .await;
+    let values: BTreeSet<String> = journal.values().into_iter().collect();
+    let all: BTreeSet<String> = numbers(0..COUNT).into_iter().collect();
+    assert_eq!(values, all);
+    assert_eq!(worker.status()["gone-sink"].tasks[0].failures, 1);
+    worker.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_seek_the_next_record_is_the_one_sought() {
     let world = World::start().await;
     let worker = world.worker_with(&[("producer.batch.size", "2000")]).await;
