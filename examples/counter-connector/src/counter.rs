@@ -6,7 +6,8 @@ use std::time::Duration;
 use connect_core::config::{Config, ConfigMap, Problem};
 use connect_core::{
     ConnectError, ConnectorContext, SchemaRef, SourceConnector, SourceOffset, SourcePartition,
-    SourcePosition, SourceRecord, SourceTask, SourceTaskContext, async_trait, register_connector,
+    SourcePosition, SourceRecord, SourceTask, SourceTaskContext, Str, async_trait,
+    register_connector,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -110,8 +111,15 @@ struct CounterTask {
     last: Option<i64>,
     interval: Duration,
     pause_until: Option<Instant>,
-    /// Each counter with its next number.
-    next: Vec<(SourcePartition, i64)>,
+    next: Vec<Next>,
+}
+
+/// A counter and its next number.
+struct Next {
+    /// Its name, which is the key of its records.
+    counter: Str,
+    partition: SourcePartition,
+    number: i64,
 }
 
 #[async_trait]
@@ -123,12 +131,17 @@ impl SourceTask for CounterTask {
     ) -> Result<(), ConnectError> {
         let config = CounterConfig::parse(config)?;
         for counter in config.task_counters {
+            let name = Str::from(counter.to_string());
             let partition = SourcePartition::of(&CounterPartition { counter })?;
-            let next = match context.offset(&partition).await? {
+            let number = match context.offset(&partition).await? {
                 Some(stored) => stored.read::<CounterOffset>()?.count + 1,
                 None => config.first,
             };
-            self.next.push((partition, next));
+            self.next.push(Next {
+                counter: name,
+                partition,
+                number,
+            });
         }
         (self.topic, self.last, self.interval) = (config.topic, config.last, config.interval_ms);
         Ok(())
@@ -142,20 +155,21 @@ impl SourceTask for CounterTask {
             tokio::time::sleep_until(pause_until).await;
         }
         self.next
-            .retain(|(_, next)| self.last.is_none_or(|last| *next <= last));
+            .retain(|next| self.last.is_none_or(|last| next.number <= last));
         if self.next.is_empty() {
             // All has been counted; the worker stops the task when it wants to.
             return std::future::pending().await;
         }
         let mut records = Vec::with_capacity(self.next.len());
-        for (partition, next) in &mut self.next {
-            let offset = SourceOffset::of(&CounterOffset { count: *next })?;
+        for next in &mut self.next {
+            let offset = SourceOffset::of(&CounterOffset { count: next.number })?;
             records.push(
-                SourceRecord::new(Arc::clone(&self.topic), *next)
+                SourceRecord::new(Arc::clone(&self.topic), next.number)
+                    .with_key(next.counter.clone(), Some(SchemaRef::STRING))
                     .with_value_schema(SchemaRef::INT64)
-                    .at(SourcePosition::new(partition.clone(), offset)),
+                    .at(SourcePosition::new(next.partition.clone(), offset)),
             );
-            *next += 1;
+            next.number += 1;
         }
         self.pause_until = Some(Instant::now() + self.interval);
         Ok(records)

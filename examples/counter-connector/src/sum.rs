@@ -1,4 +1,5 @@
-//! A sink that adds up numbers, each exactly once: it keeps its offsets with its result.
+//! A sink that adds up numbers, each exactly once: it keeps its offsets with its result, and knows
+//! what a source sends again after a crash by its key.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,24 @@ struct State {
     sum: i64,
     /// For each partition the offset of the first record that is not in the sum.
     next: BTreeMap<String, i64>,
+    /// For each key the last number that is in the sum. The numbers of a key grow, so one that does
+    /// not was sent again by its source.
+    #[serde(default)]
+    last: BTreeMap<String, i64>,
+}
+
+impl State {
+    /// Adds a number; `None` if it cannot be.
+    fn add(&mut self, key: Option<&str>, number: i64) -> Option<()> {
+        if let Some(key) = key {
+            if self.last.get(key).is_some_and(|last| number <= *last) {
+                return Some(());
+            }
+            self.last.insert(key.to_owned(), number);
+        }
+        self.sum = self.sum.checked_add(number)?;
+        Some(())
+    }
 }
 
 struct SumTask {
@@ -107,13 +126,13 @@ impl SinkTask for SumTask {
                 continue;
             }
             *next = offset + 1;
-            match number(&record.value).and_then(|number| self.state.sum.checked_add(number)) {
-                Some(sum) => self.state.sum = sum,
-                None => {
-                    let error =
-                        ConnectError::record(format!("\"{}\" cannot be added", record.value));
-                    failures.push(RecordFailure { index, error });
-                }
+            let key = record.key.as_str();
+            if number(&record.value)
+                .and_then(|number| self.state.add(key, number))
+                .is_none()
+            {
+                let error = ConnectError::record(format!("\"{}\" cannot be added", record.value));
+                failures.push(RecordFailure { index, error });
             }
         }
         Ok(PutOutcome::failed(failures))
@@ -218,6 +237,28 @@ mod tests {
                 .failures()
                 .is_empty()
         );
+        assert_eq!(task.state.sum, 7);
+    }
+
+    #[tokio::test]
+    async fn what_a_source_sends_again_after_a_crash_is_known_by_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut task = start(&TestWorker::new("sum"), &folder.path().join("sum.json")).await;
+        let numbers = [
+            ("a", 1i64),
+            ("b", 1),
+            ("a", 2),
+            ("a", 1),
+            ("a", 2),
+            ("a", 3),
+        ];
+        let records = numbers.iter().enumerate().map(|(offset, (key, number))| {
+            let mut record = record(i64::try_from(offset).unwrap(), *number);
+            record.key = (*key).to_owned().into();
+            record
+        });
+        let outcome = task.put(records.collect()).await.unwrap();
+        assert!(outcome.failures().is_empty());
         assert_eq!(task.state.sum, 7);
     }
 
