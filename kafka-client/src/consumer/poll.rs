@@ -470,6 +470,14 @@ impl Consumer {
                 assigned.start = Start::Reset(self.config.auto_offset_reset, reason);
                 return Ok(());
             }
+            ErrorCode::CORRUPT_MESSAGE => {
+                assigned.not_before = Some(Instant::now() + DAMAGE_PAUSE);
+                return Err(ClientError::Corrupt {
+                    partition: want.partition.clone(),
+                    offset: want.offset,
+                    reason: "the broker cannot read the records there".to_owned(),
+                });
+            }
             code if code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR => {
                 tracing::debug!("fetching {}: {code}", want.partition);
                 if code.is_stale_metadata() {

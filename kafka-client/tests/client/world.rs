@@ -15,7 +15,7 @@ use kafka_client::{
 pub(crate) struct World {
     pub(crate) broker: Option<Broker>,
     pub(crate) addr: SocketAddr,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl World {
