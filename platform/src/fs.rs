@@ -214,6 +214,26 @@ impl File {
         }
     }
 
+    /// Reserves blocks for `len` bytes from `from` on without changing the file's length; does
+    /// nothing where the file system can't. [`File::set_len`] gives back what lies behind the
+    /// length it is told.
+    ///
+    /// # Errors
+    /// The operating system's; a full disk among them. A part may be reserved then.
+    pub fn reserve(&self, from: u64, len: u64) -> io::Result<()> {
+        match &self.0 {
+            Inner::Real(file) => {
+                let keep_size = rustix::fs::FallocateFlags::KEEP_SIZE;
+                match rustix::fs::fallocate(file, keep_size, from, len) {
+                    Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+                    reserved => Ok(reserved?),
+                }
+            }
+            #[cfg(feature = "simulation")]
+            Inner::Simulated(_) => Ok(()),
+        }
+    }
+
     /// Another handle on the same file, with a cursor that is shared or not as the system has it.
     ///
     /// # Errors
@@ -636,6 +656,23 @@ mod tests {
         assert_eq!(buffer, b">234");
         file.append_from(&mut buffer, 50, 7).unwrap();
         assert_eq!(buffer, b">234789");
+    }
+
+    #[test]
+    fn reserving_leaves_the_length_and_a_cut_gives_it_back() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("segment");
+        let file = File::create(&path).unwrap();
+        file.write_all_at(b"abc", 0).unwrap();
+        file.sync_data().unwrap();
+        let blocks = || std::fs::metadata(&path).unwrap().blocks();
+        let before = blocks();
+        file.reserve(3, 8 << 20).unwrap();
+        assert_eq!(read(&path).unwrap(), b"abc");
+        file.set_len(3).unwrap();
+        assert_eq!(blocks(), before);
+        assert_eq!(read(&path).unwrap(), b"abc");
     }
 
     #[test]

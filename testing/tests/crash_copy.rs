@@ -21,7 +21,7 @@ fn a_copy_survives_crashes_of_broker_and_worker_with_unsynced_writes_lost() {
     };
     let seeds = match number("SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SIMULATION_SEEDS").unwrap_or(20),
+        None => 0..number("SIMULATION_SEEDS").unwrap_or(60),
     };
     let mut repeated = 0;
     for seed in seeds.clone() {

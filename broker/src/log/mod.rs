@@ -17,8 +17,11 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod space;
 mod store;
 
+#[cfg(test)]
+mod space_tests;
 #[cfg(test)]
 mod tests;
 

@@ -16,6 +16,7 @@ use super::epochs::Epochs;
 use super::producers::Producers;
 use super::scan::Headers;
 use super::segment::{Segment, file_path};
+use super::space::Spare;
 use super::store::Writer;
 use super::{Log, LogConfig, LogError, LogOptions};
 
@@ -167,6 +168,7 @@ impl Opening {
         epochs.learn(&found_epochs)?;
         epochs.truncate_before(start)?;
         let log = Log {
+            spare: Spare::new(&self.folder),
             folder: self.folder,
             config: RwLock::new(Arc::new(self.config)),
             options: self.options,

@@ -87,7 +87,7 @@ impl Log {
         self.trash.lock().push((due, segment));
     }
 
-    /// Removes the files whose delay is over.
+    /// Removes the files whose delay is over; one may be kept to be used again.
     pub(crate) fn empty_trash(&self, now_ms: i64) -> Result<(), LogError> {
         let due: Vec<Arc<Segment>> = {
             let mut trash = self.trash.lock();
@@ -95,6 +95,15 @@ impl Log {
             *trash = later;
             due.into_iter().map(|(_, segment)| segment).collect()
         };
-        due.iter().try_for_each(|segment| segment.remove_files())
+        // The cleaner's copies are small, and what it replaced is not used again either.
+        let reuses = !self.config().cleanup_policy.compact;
+        for segment in &due {
+            if reuses {
+                self.spare.keep_or_remove(segment, self.start(), now_ms)?;
+            } else {
+                segment.remove_files()?;
+            }
+        }
+        self.spare.expire(now_ms)
     }
 }

@@ -14,6 +14,7 @@ use platform::fs::{File, OpenOptions};
 
 use super::index::{Entry, Index, OffsetEntry, TimeEntry};
 use super::scan::{Found, Headers, Verified, corrupt};
+use super::space::{RESERVING_FROM_BYTES, reserve_to};
 use super::{LogConfig, LogError};
 
 /// A batch as it is appended: the 16 bytes that the broker sets, and the rest as it came.
@@ -26,6 +27,9 @@ pub(crate) struct Placed<'a> {
 /// Batches up to this size are written with one call.
 const JOINED_BYTES: usize = 64 * 1024;
 
+/// Written where the next batch would start if another segment's contents lie there: no batch begins with it.
+const NO_BATCH: [u8; 64] = [0; 64];
+
 #[derive(Debug)]
 struct State {
     offsets: Index<OffsetEntry>,
@@ -37,7 +41,10 @@ struct State {
     first_timestamp: Option<i64>,
     /// Where the batch after the last read starts, so that a reader that goes on needs no index.
     next_read: (i64, u64),
+    /// Where the space ends that the file takes on disk, as far as it is known.
     reserved: u64,
+    /// Where the contents end that another segment left in the file.
+    stale_end: u64,
 }
 
 /// See the module.
@@ -50,6 +57,8 @@ pub(crate) struct Segment {
     size: AtomicU64,
     synced: AtomicU64,
     name_synced: AtomicBool,
+    /// What lay behind the batches was cut off, and that is not durable yet.
+    cut_unsynced: AtomicBool,
     /// Held during a sync. True if the last one failed: the system may have dropped what it could not write, and says
     /// so only once.
     sync_failed: Mutex<bool>,
@@ -98,6 +107,47 @@ impl Segment {
             .truncate(true)
             .open(&path)
             .map_err(LogError::io("create", &path))?;
+        Ok(Self::empty(
+            folder,
+            base_offset,
+            extra,
+            (path, file),
+            0,
+            now_ms,
+        ))
+    }
+
+    /// Makes the file at `spare`, from a segment that was removed, an empty segment. After an error the file is still
+    /// there.
+    pub(crate) fn reuse(
+        spare: &Path,
+        folder: &Path,
+        base_offset: i64,
+        now_ms: i64,
+    ) -> Result<Self, LogError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(spare)
+            .map_err(LogError::io("open", spare))?;
+        let len = file.len().map_err(LogError::io("measure", spare))?;
+        file.write_all_at(&NO_BATCH, 0)
+            .map_err(LogError::io("write", spare))?;
+        let path = file_path(folder, base_offset, "log");
+        // Last, as the name makes it a part of the log.
+        platform::fs::rename(spare, &path).map_err(LogError::io("rename", spare))?;
+        let file = (path, file);
+        Ok(Self::empty(folder, base_offset, "", file, len, now_ms))
+    }
+
+    fn empty(
+        folder: &Path,
+        base_offset: i64,
+        extra: &str,
+        (path, file): (PathBuf, File),
+        len: u64,
+        now_ms: i64,
+    ) -> Self {
         let state = State {
             offsets: Index::empty(file_path(folder, base_offset, &format!("index{extra}"))),
             times: Index::empty(file_path(folder, base_offset, &format!("timeindex{extra}"))),
@@ -105,9 +155,10 @@ impl Segment {
             bytes_since_index: 0,
             first_timestamp: None,
             next_read: (base_offset, 0),
-            reserved: 0,
+            reserved: len,
+            stale_end: len,
         };
-        Ok(Self::with(base_offset, path, file, 0, now_ms, state))
+        Self::with(base_offset, path, file, 0, now_ms, state)
     }
 
     fn with(
@@ -126,6 +177,7 @@ impl Segment {
             size: AtomicU64::new(size),
             synced: AtomicU64::new(0),
             name_synced: AtomicBool::new(false),
+            cut_unsynced: AtomicBool::new(false),
             sync_failed: Mutex::new(false),
             state: Mutex::new(state),
         }
@@ -187,6 +239,7 @@ impl Segment {
             first_timestamp: None,
             next_read: (base_offset, 0),
             reserved: size,
+            stale_end: 0,
         };
         Ok(Self::with(base_offset, path, file, size, now_ms, state))
     }
@@ -266,10 +319,15 @@ impl Segment {
         if let Err(error) = self.write(batch, at, config) {
             // What was written of it lies behind the size and is not read; cutting it off keeps a restart from
             // looking at it. If that fails too, the next append writes over it.
-            if let Err(cut) = self.file.set_len(at) {
-                tracing::warn!(path = %self.path().display(), error = %cut, "a failed append could not be cut off");
+            let cut = self.file.set_len(at);
+            let mut state = self.state.lock();
+            state.reserved = at;
+            match cut {
+                Ok(()) => state.stale_end = 0,
+                Err(cut) => {
+                    tracing::warn!(path = %self.path().display(), error = %cut, "a failed append could not be cut off");
+                }
             }
-            self.state.lock().reserved = at;
             return Err(error);
         }
         let mut state = self.state.lock();
@@ -287,18 +345,41 @@ impl Segment {
                 .map_err(LogError::io("reserve space for", &path))?;
             self.state.lock().reserved = u64::from(config.segment_bytes);
         }
+        let total = (batch.prefix.len() + batch.rest.len()) as u64;
+        self.reserve_ahead(&path, at + total, u64::from(config.segment_bytes));
+        let stale = self.state.lock().stale_end.saturating_sub(at + total);
+        let stale = usize::try_from(stale).unwrap_or(NO_BATCH.len());
+        let no_batch = NO_BATCH.get(..stale).unwrap_or(&NO_BATCH);
         let written = if batch.rest.len() <= JOINED_BYTES {
-            let mut joined = Vec::with_capacity(batch.prefix.len() + batch.rest.len());
+            let mut joined =
+                Vec::with_capacity(batch.prefix.len() + batch.rest.len() + no_batch.len());
             joined.extend_from_slice(&batch.prefix);
             joined.extend_from_slice(batch.rest);
+            joined.extend_from_slice(no_batch);
             self.file.write_all_at(&joined, at)
         } else {
             // The prefix last: a crash in between leaves zeros where a batch would start.
             self.file
                 .write_all_at(batch.rest, at + batch.prefix.len() as u64)
+                .and_then(|()| self.file.write_all_at(no_batch, at + total))
                 .and_then(|()| self.file.write_all_at(&batch.prefix, at))
         };
         written.map_err(LogError::io("write", &path))
+    }
+
+    /// Reserves space before the segment grows to `size`. An error is left to the write that needs the space, and to
+    /// the next step.
+    fn reserve_ahead(&self, path: &Path, size: u64, limit: u64) {
+        let mut state = self.state.lock();
+        let Some(to) = reserve_to(size, state.reserved, limit) else {
+            return;
+        };
+        let from = state.reserved;
+        state.reserved = to;
+        drop(state);
+        if let Err(error) = self.file.reserve(from, to - from) {
+            tracing::debug!(path = %path.display(), %error, "no space is reserved ahead");
+        }
     }
 
     /// Keeps indexes and timestamps in step with a batch at `position`.
@@ -355,15 +436,31 @@ impl Segment {
         }
     }
 
+    /// Whether the file goes on behind the batches.
+    pub(crate) fn is_longer_than_its_contents(&self) -> Result<bool, LogError> {
+        let len = self.file.len();
+        Ok(len.map_err(LogError::io("measure", &self.path.read()))? > self.size())
+    }
+
+    /// Whether what lay behind the batches may be there again after a power cut.
+    pub(crate) fn has_unsynced_cut(&self) -> bool {
+        self.cut_unsynced.load(Ordering::Acquire)
+    }
+
     /// Ends the segment: its files have exactly the size of their contents.
     pub(crate) fn close(&self) -> Result<(), LogError> {
         let mut state = self.state.lock();
         self.index_time(&mut state);
-        if state.reserved > self.size() {
+        let size = self.size();
+        let shorter = self.is_longer_than_its_contents()?;
+        if shorter || state.reserved > size {
             self.file
-                .set_len(self.size())
+                .set_len(size)
                 .map_err(LogError::io("cut", &self.path.read()))?;
-            state.reserved = self.size();
+            if shorter {
+                self.cut_unsynced.store(true, Ordering::Release);
+            }
+            (state.reserved, state.stale_end) = (size, 0);
         }
         state.offsets.store()?;
         state.times.store()
@@ -381,12 +478,16 @@ impl Segment {
         let mut failed = self.sync_failed.lock();
         let size = self.size();
         let synced = self.synced.load(Ordering::Acquire);
-        if synced < size {
+        if synced < size || self.cut_unsynced.load(Ordering::Acquire) {
             if *failed {
                 self.write_again(synced, size)?;
             }
+            let cut = self.cut_unsynced.swap(false, Ordering::AcqRel);
             let result = self.file.sync_data();
             *failed = result.is_err();
+            if cut && *failed {
+                self.cut_unsynced.store(true, Ordering::Release);
+            }
             result.map_err(LogError::io("sync", &self.path.read()))?;
             self.synced.fetch_max(size, Ordering::AcqRel);
         }
@@ -782,6 +883,9 @@ impl Segment {
             }
             tracing::warn!(bytes = end - good, reason = %problem, "cutting off what was not completely written");
             self.truncate_to_size(good)?;
+        } else if end > RESERVING_FROM_BYTES {
+            // What was reserved when the crash came.
+            self.file.set_len(end).map_err(LogError::io("cut", &path))?;
         }
         self.synced.store(0, Ordering::Release);
         Ok(Recovered {
@@ -801,7 +905,8 @@ impl Segment {
             .map_err(LogError::io("sync", &self.path.read()))?;
         // Not raised: a sync that failed before may have dropped what lies in front, and this one does not say so.
         self.synced.fetch_min(size, Ordering::AcqRel);
-        self.state.lock().reserved = size;
+        let mut state = self.state.lock();
+        (state.reserved, state.stale_end) = (size, 0);
         Ok(())
     }
 
@@ -845,6 +950,17 @@ impl Segment {
         drop(state);
         *self.path.write() = file_path(&folder, self.base_offset, &format!("log{to}"));
         Ok(())
+    }
+
+    /// Keeps the log's file at `spare`, durably, for [`Segment::reuse`], and removes the others. Nobody may read the
+    /// segment any more.
+    pub(crate) fn keep_file(&self, spare: &Path) -> Result<(), LogError> {
+        let path = self.path();
+        platform::fs::rename(&path, spare).map_err(LogError::io("rename", &path))?;
+        self.remove_files()?;
+        // Before it is written to: its former name would say that it has other records.
+        let folder = spare.parent().unwrap_or(Path::new("."));
+        platform::fs::sync_dir(folder).map_err(LogError::io("sync", folder))
     }
 
     /// Removes the files, under their present names.

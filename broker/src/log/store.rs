@@ -14,6 +14,7 @@ use super::checkpoint;
 use super::epochs::Epochs;
 use super::producers::{self, Producers};
 use super::segment::{Placed, Segment};
+use super::space::Spare;
 use super::{LogConfig, LogError, LogOptions};
 
 /// Snapshots of producers kept per partition, for the case that the newest describe what a crash took.
@@ -31,7 +32,8 @@ pub(crate) struct Writer {
     pub(crate) cut_unfinished: bool,
 }
 
-/// See the module. Locks are taken in this order: `structure`, `writer`, `flushing`, `segments` or `epochs`.
+/// See the module. Locks are taken in this order: `structure`, `writer`, `flushing`, `segments`, `epochs` or that of
+/// `spare`.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) folder: PathBuf,
@@ -51,6 +53,8 @@ pub(crate) struct Log {
     pub(crate) structure: Mutex<()>,
     /// Segments whose files are to be removed at a time.
     pub(crate) trash: Mutex<Vec<(i64, Arc<Segment>)>>,
+    /// The file for the next segment, if an old one is used again.
+    pub(super) spare: Spare,
     /// Whether the folder's own name and the files that describe it are durable.
     pub(crate) name_synced: AtomicBool,
     /// Opened after an unclean stop: what was last appended before may be missing.
@@ -238,6 +242,7 @@ impl Log {
         // The next start takes the names for durable, also where nothing was appended.
         self.sync_name()?;
         self.active().sync()?;
+        self.spare.clear()?;
         let end = self.end();
         writer.store_snapshot(&self.folder, end)
     }
@@ -396,12 +401,27 @@ impl Appender<'_> {
         if active.base_offset == end {
             return Ok(());
         }
-        active.close()?;
+        self.close_active(&active, end)?;
         // Once the recovery point is behind the segment, its indexes are trusted.
         active.sync_indexes()?;
         self.writer.store_snapshot(&self.log.folder, end)?;
-        let next = Segment::create(&self.log.folder, end, "", now_ms)?;
+        let spare = &self.log.spare;
+        let next = spare.begin_segment(&self.log.folder, end, now_ms)?;
         self.log.segments.write().push(Arc::new(next));
+        Ok(())
+    }
+
+    /// Ends the active segment. What its file loses at its end must not come back once the recovery point lies behind
+    /// it: a flush makes that durable with the records, and if they are durable already, it happens here.
+    fn close_active(&self, active: &Segment, end: i64) -> Result<(), LogError> {
+        if !active.is_longer_than_its_contents()? && !active.has_unsynced_cut() {
+            return active.close();
+        }
+        let _flushing = self.log.flushing.lock();
+        active.close()?;
+        if self.log.flushed() >= end {
+            active.sync()?;
+        }
         Ok(())
     }
 
