@@ -124,6 +124,12 @@ fn cast(kind: Type, value: &Value) -> Result<Value, ConnectError> {
     // Kafka casts the number that stands for a point in time, but its text where a text is wanted.
     let value = match value {
         Value::Null => return Ok(Value::Null),
+        Value::Array(_) | Value::Map(_) | Value::Struct(_) => {
+            return Err(ConnectError::record(format!(
+                "cannot cast a {} to {kind}",
+                value.type_name()
+            )));
+        }
         _ if kind == Type::String => {
             return Ok(match value {
                 Value::String(_) => value.clone(),
@@ -292,6 +298,10 @@ mod tests {
             assert_eq!(cast(kind, &value).unwrap(), result, "{value:?} to {kind}");
         }
         assert!(cast(Type::Int8, &map()).is_err());
+        assert!(
+            cast(Type::String, &pair()).is_err(),
+            "as in Kafka, parts are not written out"
+        );
     }
 
     #[test]
