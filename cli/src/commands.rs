@@ -61,7 +61,7 @@ pub fn command_line() -> Command {
         )
         .subcommand(
             plugins::Arguments::augment_args(Command::new("plugins"))
-                .about("List the connectors this program knows"),
+                .about("List the connectors, transforms and predicates this program knows"),
         )
         .subcommand(
             links::Arguments::augment_args(Command::new("links"))

@@ -143,3 +143,18 @@ fn the_file_connectors_are_there() {
         );
     }
 }
+
+#[test]
+fn kafka_s_transforms_and_predicates_are_there() {
+    let run = connect(&["plugins", "--no-headers"]);
+    assert_eq!(run.code, 0);
+    let count = |kind: &str| {
+        run.stdout
+            .lines()
+            .filter(|line| line.contains(kind))
+            .count()
+    };
+    // Ten come for keys and for values, six for records as a whole.
+    assert_eq!(count("  transformation  "), 2 * 10 + 6, "{}", run.stdout);
+    assert_eq!(count("  predicate  "), 3, "{}", run.stdout);
+}

@@ -153,6 +153,7 @@ mod source;
 mod structure;
 pub mod testing;
 mod text;
+pub mod transform;
 mod value;
 
 pub use async_trait::async_trait;
@@ -170,6 +171,7 @@ pub use sink::{PutOutcome, RecordFailure, SinkConnector, SinkTask};
 pub use source::{ExactlyOnce, SourceConnector, SourceTask};
 pub use structure::Struct;
 pub use text::Str;
+pub use transform::{Fate, Predicate, RecordView, Transform};
 pub use value::Value;
 
 /// For this crate's macros only.

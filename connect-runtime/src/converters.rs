@@ -28,6 +28,20 @@ impl Converters {
         })
     }
 
+    /// Converters of text.
+    #[cfg(test)]
+    pub(crate) fn text() -> Self {
+        let text = || ConverterConfig {
+            class: "string".to_owned(),
+            config: ConfigMap::new(),
+        };
+        Self {
+            key: configured("key", &text()).unwrap(),
+            value: configured("value", &text()).unwrap(),
+            header: configured_header(&text()).unwrap(),
+        }
+    }
+
     /// A source's record as the producer takes it. With converters for text and bytes, key and
     /// value are moved.
     pub(crate) fn to_producer(&self, record: SourceRecord) -> Result<ProducerRecord, ConnectError> {

@@ -23,6 +23,7 @@ mod source;
 mod state;
 mod supervisor;
 mod task;
+mod transforms;
 mod worker;
 
 pub mod config;

@@ -248,6 +248,29 @@ fn transforms_as_tables_become_dotted_keys() {
 }
 
 #[test]
+fn mistakes_in_transforms_have_their_places() {
+    let text = "\
+name = \"lines\"\nconnector.class = \"LinesSource\"\ntopic = \"t\"\n\
+[[transforms]]\nname = \"mask\"\ntype = \"MaskFild\"\n\
+[[transforms]]\nname = \"route\"\ntype = \"RegexRouter\"\nregx = \"x\"\nregex = \"(\"\nreplacement = \"x\"\n\
+[[transforms]]\nname = \"hoist\"\ntype = \"HoistField\"\n";
+    let problems =
+        ConnectorConfig::read(&parse(Format::Toml, "s.toml", text), &worker()).unwrap_err();
+    let lines: Vec<String> = problems.to_string().lines().map(str::to_owned).collect();
+    for expected in [
+        "s.toml:6:8: key \"transforms.mask.type\": transform \"MaskFild\" is unknown; did you mean \"MaskField",
+        "s.toml:10:1: warning: key \"transforms.route.regx\": is not known and has no effect; did you mean \"regex\"?",
+        "s.toml:11:9: key \"transforms.route.regex\": expected a regular expression: ",
+        "s.toml: key \"transforms.hoist.field\": is missing; it has no default",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.starts_with(expected)),
+            "{expected}\n{problems}"
+        );
+    }
+}
+
+#[test]
 fn a_worker_file_of_apache_kafka_is_accepted() {
     let text = "\
 bootstrap.servers=localhost:9092

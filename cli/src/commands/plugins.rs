@@ -1,6 +1,6 @@
-//! `connect plugins`: the connectors that are compiled into this program.
+//! `connect plugins`: the connectors, transforms and predicates that are compiled into this program.
 
-use connect_core::plugin;
+use connect_core::{plugin, transform};
 
 use crate::{CliError, output, table};
 
@@ -12,7 +12,7 @@ pub struct Arguments {
     pub no_headers: bool,
 }
 
-/// Lists the connectors.
+/// Lists the plugins.
 ///
 /// # Errors
 /// When standard output cannot be written.
@@ -29,6 +29,19 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             ]
         })
         .collect();
+    let transforms = transform::list().into_iter().map(|found| {
+        [
+            found.class,
+            "transformation",
+            found.version,
+            found.simple_name(),
+        ]
+        .map(str::to_owned)
+    });
+    let predicates = transform::list_predicates().into_iter().map(|found| {
+        [found.class, "predicate", found.version, found.simple_name()].map(str::to_owned)
+    });
+    rows.extend(transforms.chain(predicates));
     if !arguments.no_headers {
         rows.insert(
             0,

@@ -12,7 +12,6 @@ use crate::clients::{ClientKeyProblem, sink_consumer, source_producer};
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
 const COMPILED_IN: &str = "plugins are compiled into the program";
-const NO_TRANSFORMS: &str = "transforms are not there yet, records pass unchanged";
 const NO_DEAD_LETTERS: &str = "dead letter queues are not there yet, bad records are only logged";
 const NO_EXACTLY_ONCE: &str = "sources are at least once";
 const NO_TOPIC_GROUPS: &str = "topics are created by the broker when they are first written to";
@@ -89,12 +88,22 @@ pub const KEYS: &[Key] = &[
         Some("false"),
         "Whether topic, partition and offset of a skipped record are logged, too.",
     ),
+    Key::new(
+        "transforms",
+        Kind::List,
+        None,
+        "Names for the transforms that records pass, in this order; transforms.<name>.type is the class of each.",
+    ),
+    Key::new(
+        "predicates",
+        Kind::List,
+        None,
+        "Names for the predicates that transforms.<name>.predicate may refer to; predicates.<name>.type is the class of each.",
+    ),
     Key::without_effect("connector.plugin.version", COMPILED_IN),
     Key::without_effect("key.converter.plugin.version", COMPILED_IN),
     Key::without_effect("value.converter.plugin.version", COMPILED_IN),
     Key::without_effect("header.converter.plugin.version", COMPILED_IN),
-    Key::without_effect("transforms", NO_TRANSFORMS),
-    Key::without_effect("predicates", NO_TRANSFORMS),
     Key::without_effect(
         "config.action.reload",
         "configurations hold no references to reload",
@@ -238,6 +247,7 @@ impl ConnectorConfig {
         };
         check_plugin(&mut reader, settings, &*factory);
         check_converters(&mut reader, settings);
+        check_transforms(&mut reader, settings);
         let map = settings.to_map();
         let config = Self {
             name: reader.owned("name"),
@@ -289,10 +299,7 @@ fn check_name(reader: &mut TableReader<'_>, settings: &Settings) {
 fn check_plugin(reader: &mut TableReader<'_>, settings: &Settings, factory: &dyn ConnectorFactory) {
     let map = settings.to_map();
     for problem in factory.validate(&map) {
-        let message = match &problem.value {
-            Some(value) => format!("{}, got \"{}\"", problem.message, value.escape_debug()),
-            None => problem.message.clone(),
-        };
+        let message = with_value(&problem);
         reader
             .problems
             .push(settings.problem(&problem.key, message));
@@ -306,6 +313,29 @@ fn check_plugin(reader: &mut TableReader<'_>, settings: &Settings, factory: &dyn
         .map(|key| key.name.to_string())
         .collect();
     reader.check_unknown(&prefixes, &own);
+}
+
+fn with_value(problem: &connect_core::Problem) -> String {
+    match &problem.value {
+        Some(value) => format!("{}, got \"{}\"", problem.message, value.escape_debug()),
+        None => problem.message.clone(),
+    }
+}
+
+fn check_transforms(reader: &mut TableReader<'_>, settings: &Settings) {
+    let findings = crate::transforms::check(&settings.to_map());
+    for problem in &findings.errors {
+        let message = with_value(problem);
+        reader
+            .problems
+            .push(settings.problem(&problem.key, message));
+    }
+    for problem in &findings.warnings {
+        let message = with_value(problem);
+        reader
+            .problems
+            .push(settings.key_warning(&problem.key, message));
+    }
 }
 
 fn check_converters(reader: &mut TableReader<'_>, settings: &Settings) {

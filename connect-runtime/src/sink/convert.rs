@@ -11,6 +11,7 @@ use crate::config::connector::ErrorPolicy;
 use crate::converters::Converters;
 use crate::retry::CONVERTER_RETRY;
 use crate::task::TaskFailure;
+use crate::transforms::Transforms;
 
 /// The stretch of a partition that a put covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +47,11 @@ pub(super) struct Batch {
 /// The stretch of a put that a record comes from, and its offset.
 pub(super) type Place = (usize, i64);
 
-/// Converts what was fetched. Records that cannot be converted are skipped or end the task, as
-/// `errors.tolerance` says.
+/// Converts and transforms what was fetched. Records for which that fails are skipped or end the task,
+/// as `errors.tolerance` says.
 pub(super) async fn convert(
     converters: &Converters,
+    transforms: Option<&Transforms>,
     errors: &ErrorPolicy,
     fetched: Vec<FetchedBatch>,
 ) -> Result<Batch, TaskFailure> {
@@ -70,7 +72,12 @@ pub(super) async fn convert(
                 true => convert_patiently(converters, errors, &topic, partition, record).await,
             };
             match converted {
-                Ok(record) => {
+                Ok(mut record) => {
+                    if let Some(transforms) = transforms
+                        && !transforms.keeps_sink(&mut record, errors).await?
+                    {
+                        continue;
+                    }
                     batch.records.push(record);
                     batch.places.push((stretch, offset));
                 }

@@ -34,6 +34,7 @@ use crate::pace::Pace;
 use crate::room::Room;
 use crate::state::{State, Witness};
 use crate::task::{Control, Setup, Target, TaskFailure, next_stop};
+use crate::transforms::Transforms;
 use calls::{first_reply, overtime};
 use convert::{Place, Stretch};
 use redelivery::Redelivery;
@@ -52,6 +53,7 @@ const PUT_RETRY: Duration = Duration::from_millis(100);
 /// Runs a sink task once: until it is told to stop, or fails.
 pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
     let converters = Converters::of(&setup.connector)?;
+    let transforms = Transforms::of(&setup.connector.map)?;
     let (consumer, call_patience) = consumer::open(&setup)?;
     let requests = SinkRequests::new(Control::new(setup.reporter.clone()));
     let (commands, command_receiver) = mpsc::channel(PUTS_AHEAD_MAX + 2);
@@ -63,6 +65,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         requests: Arc::clone(&requests),
         activity: Arc::clone(&setup.activity),
         converters,
+        transforms,
         errors: setup.connector.errors.clone(),
         started: started_sender,
         commands: command_receiver,

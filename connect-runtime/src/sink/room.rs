@@ -21,6 +21,7 @@ use crate::config::connector::ErrorPolicy;
 use crate::converters::Converters;
 use crate::room::{Activity, Patience};
 use crate::task::TaskFailure;
+use crate::transforms::Transforms;
 
 /// What became of a put.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ pub(super) struct SinkRoom {
     pub(super) requests: Arc<SinkRequests>,
     pub(super) activity: Arc<Activity>,
     pub(super) converters: Converters,
+    pub(super) transforms: Option<Transforms>,
     pub(super) errors: ErrorPolicy,
     pub(super) started: oneshot::Sender<Result<(), ConnectError>>,
     pub(super) commands: mpsc::Receiver<Command>,
@@ -77,6 +79,7 @@ impl SinkRoom {
             requests,
             activity,
             converters,
+            transforms,
             errors,
             started,
             mut commands,
@@ -117,7 +120,7 @@ impl SinkRoom {
                 } => {
                     let converted = tokio::select! {
                         biased;
-                        converted = convert::convert(&converters, &errors, fetched) => converted,
+                        converted = convert::convert(&converters, transforms.as_ref(), &errors, fetched) => converted,
                         // Nobody waits for it any more.
                         () = reply.closed() => continue,
                     };

@@ -12,6 +12,7 @@ use crate::config::connector::ErrorPolicy;
 use crate::converters::Converters;
 use crate::retry::CONVERTER_RETRY;
 use crate::task::TaskFailure;
+use crate::transforms::Transforms;
 
 use super::submitted::Carried;
 
@@ -32,26 +33,44 @@ pub(super) struct Send {
     pub(super) carried: Carried,
 }
 
-/// Converts polls, and decides about records that cannot be converted.
+/// Transforms and converts polls, and decides about records for which that fails.
 pub(super) struct Batcher {
+    transforms: Option<Transforms>,
     converters: Converters,
     errors: ErrorPolicy,
 }
 
 impl Batcher {
-    pub(super) fn new(converters: Converters, errors: ErrorPolicy) -> Self {
-        Self { converters, errors }
+    pub(super) fn new(
+        transforms: Option<Transforms>,
+        converters: Converters,
+        errors: ErrorPolicy,
+    ) -> Self {
+        Self {
+            transforms,
+            converters,
+            errors,
+        }
     }
 
-    /// Converts the records of a poll.
+    /// Transforms and converts the records of a poll. What does not go on moves the offset all the
+    /// same.
     ///
     /// # Errors
     /// A record is bad and `errors.tolerance` is `none`.
     pub(super) async fn convert(&self, records: Vec<SourceRecord>) -> Result<Batch, TaskFailure> {
         let mut builder = Builder::new(records.len());
         for mut record in records {
-            let send = builder.send_for(&record.topic);
             let position = record.position.take();
+            if let Some(transforms) = &self.transforms
+                && !transforms.keeps_source(&mut record, &self.errors).await?
+            {
+                if let Some(position) = position {
+                    builder.cover(position);
+                }
+                continue;
+            }
+            let send = builder.send_for(&record.topic);
             let converted = match self
                 .errors
                 .retry_timeout
@@ -236,6 +255,31 @@ mod tests {
         assert_eq!(builder.batch.positions, [at("a", 2), at("b", 1)]);
         assert_eq!(builder.batch.sends[0].carried.positions, [0]);
         assert_eq!(builder.batch.sends[1].carried.positions, [1]);
+    }
+
+    #[tokio::test]
+    async fn a_poll_whose_records_were_all_dropped_moves_the_offset() {
+        let config = |keys: &[(&str, &str)]| -> connect_core::ConfigMap {
+            let keys = keys.iter();
+            keys.map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))
+                .collect()
+        };
+        let transforms = Transforms::of(&config(&[
+            ("transforms", "drop"),
+            ("transforms.drop.type", "Filter"),
+        ]));
+        let errors = ErrorPolicy {
+            tolerate_all: false,
+            retry_timeout: Some(std::time::Duration::ZERO),
+            retry_delay_max: std::time::Duration::from_secs(1),
+            log: false,
+            log_messages: false,
+        };
+        let batcher = Batcher::new(transforms.unwrap(), Converters::text(), errors);
+        let records = ["1", "2"].map(|text| SourceRecord::new("x".into(), text).at(at("a", 7)));
+        let batch = batcher.convert(records.into()).await.unwrap();
+        assert!(batch.sends.is_empty());
+        assert_eq!(batch.positions, [at("a", 7)]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The loop of a source task: poll → convert → send → acknowledged prefix → commit.
+//! The loop of a source task: poll → transform → convert → send → acknowledged prefix → commit.
 //!
 //! The task runs in a [`Room`](crate::room::Room) of its own, from where its batches go through the
 //! converters to the producer while earlier ones are on their way. Here it is followed what is
@@ -32,6 +32,7 @@ use crate::pace::Pace;
 use crate::room::Room;
 use crate::state::{State, Witness};
 use crate::task::{Control, Setup, Target, TaskFailure, next_target};
+use crate::transforms::Transforms;
 use batch::Batcher;
 use outlet::{OneSend, Outlet, Sent};
 use room::{Command, Event, Orders, SourceRoom};
@@ -62,6 +63,7 @@ type Acknowledged = (
 pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
     let producer = Arc::new(producer(&setup)?);
     let converters = Converters::of(&setup.connector)?;
+    let transforms = Transforms::of(&setup.connector.map)?;
     let control = Arc::new(Control::new(setup.reporter.clone()));
     let (commands, command_receiver) = mpsc::channel(16);
     let (event_sender, events) = mpsc::channel(EVENTS_AHEAD_MAX);
@@ -77,7 +79,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         events: event_sender,
         backoff: Backoff::new(POLL_RETRY, POLL_RETRY_MAX),
         outlet: Outlet {
-            batcher: Batcher::new(converters, setup.connector.errors.clone()),
+            batcher: Batcher::new(transforms, converters, setup.connector.errors.clone()),
             producer: Arc::downgrade(&producer),
             on_the_way: Arc::clone(&on_the_way),
             connections: Handle::current(),

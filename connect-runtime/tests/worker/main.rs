@@ -4,6 +4,7 @@
 mod connectors;
 mod program;
 mod sinks;
+mod transforms;
 mod world;
 
 use std::time::Duration;

@@ -77,6 +77,20 @@ impl World {
         self.connector(name, SOURCE, &keys)
     }
 
+    /// A source that behaves, with more keys.
+    pub(crate) fn source_with(
+        &self,
+        name: &str,
+        topic: &str,
+        count: usize,
+        more: &[(&str, &str)],
+    ) -> ConnectorConfig {
+        let count = count.to_string();
+        let mut keys = vec![("topic", topic), ("count", &count)];
+        keys.extend(more);
+        self.connector(name, SOURCE, &keys)
+    }
+
     pub(crate) fn sink(&self, name: &str, topic: &str, mode: &str) -> ConnectorConfig {
         self.sink_with(name, topic, mode, &[])
     }

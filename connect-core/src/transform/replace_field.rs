@@ -1,0 +1,145 @@
+//! `ReplaceField`: leaves fields out and renames others.
+
+use std::sync::Arc;
+
+use super::fields::{DerivedSchemas, basics, current, no_fields, structure};
+use super::{Fate, Part, RecordView, Transform, registry};
+use crate::config::{Config, Problem};
+use crate::error::ConnectError;
+use crate::schema::{Field, Schema};
+use crate::value::Value;
+
+#[derive(Config)]
+pub(super) struct ReplaceFieldConfig {
+    /// The fields that stay; empty for all.
+    #[config(default = "")]
+    include: Vec<String>,
+    /// The fields that go; they win over those that stay.
+    #[config(default = "")]
+    exclude: Vec<String>,
+    /// New names of fields, each as "old:new".
+    #[config(default = "")]
+    renames: Vec<String>,
+    /// Whether fields that are null get their default.
+    #[config(default = true)]
+    replace_null_with_default: bool,
+}
+
+struct ReplaceField {
+    part: Part,
+    include: Vec<String>,
+    exclude: Vec<String>,
+    renames: Vec<(String, String)>,
+    replace_null: bool,
+    schemas: DerivedSchemas,
+}
+
+registry::register_parts!("ReplaceField", ReplaceField, ReplaceFieldConfig);
+
+impl ReplaceField {
+    fn new(part: Part, config: ReplaceFieldConfig) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut renames = Vec::new();
+        for rename in config.renames {
+            match rename.split_once(':') {
+                Some((old, new)) if !old.is_empty() && !new.is_empty() && !new.contains(':') => {
+                    renames.push((old.trim().to_owned(), new.trim().to_owned()));
+                }
+                _ => problems.push(Problem::with_value(
+                    "renames",
+                    rename,
+                    "expected an old and a new name with a colon between",
+                )),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(ReplaceField {
+            part,
+            include: config.include,
+            exclude: config.exclude,
+            renames,
+            replace_null: config.replace_null_with_default,
+            schemas: DerivedSchemas::default(),
+        })
+    }
+
+    fn stays(&self, name: &str) -> bool {
+        let listed = |names: &[String]| names.iter().any(|other| other == name);
+        !listed(&self.exclude) && (self.include.is_empty() || listed(&self.include))
+    }
+
+    fn new_name(&self, name: &str) -> Option<&str> {
+        let mut renames = self.renames.iter();
+        renames
+            .find(|(old, _)| old == name)
+            .map(|(_, new)| new.as_str())
+    }
+
+    fn schema(&self, of: &Schema) -> Schema {
+        let mut schema = basics(of);
+        schema.fields.retain(|field| self.stays(&field.name));
+        for Field { name, .. } in &mut schema.fields {
+            if let Some(new) = self.new_name(name) {
+                *name = new.to_owned().into();
+            }
+        }
+        schema
+    }
+}
+
+impl Transform for ReplaceField {
+    fn apply(&self, record: &mut RecordView<'_>) -> Result<Fate, ConnectError> {
+        let (value, value_schema) = record.part(self.part);
+        match value {
+            Value::Null => {}
+            Value::Struct(fields) => {
+                let schema = self.schemas.of(fields.schema(), |of| Ok(self.schema(of)))?;
+                let values = fields
+                    .fields()
+                    .filter(|(name, ..)| self.stays(name))
+                    .map(|(_, schema, value)| current(schema, value, self.replace_null))
+                    .collect();
+                *value = structure(schema.clone(), values);
+                *value_schema = Some(schema);
+            }
+            Value::Map(entries) if value_schema.is_none() => {
+                let entries = Arc::make_mut(entries);
+                entries.retain(|(name, _)| name.as_str().is_none_or(|name| self.stays(name)));
+                for (name, _) in entries {
+                    if let Some(new) = name.as_str().and_then(|name| self.new_name(name)) {
+                        *name = Value::string(new);
+                    }
+                }
+            }
+            other => return Err(no_fields(other, "replace fields")),
+        }
+        Ok(Fate::Keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn fields_go_stay_or_are_renamed() {
+        let exclude = transform("ReplaceField", &[("exclude", "b"), ("renames", "a:x")]);
+        assert_eq!(changed(&*exclude, pair()).to_string(), "Struct{x=1}");
+        assert_eq!(changed(&*exclude, map()).to_string(), "{x=1}");
+        let include = transform("ReplaceField", &[("include", "b")]);
+        assert_eq!(changed(&*include, pair()).to_string(), "Struct{b=text}");
+        assert_eq!(changed(&*include, Value::Null), Value::Null);
+        assert!(error(&*include, Value::Boolean(true)).contains("boolean"));
+    }
+
+    #[test]
+    fn every_wrong_rename_is_a_problem() {
+        assert_eq!(
+            problems("ReplaceField", &[("renames", "a,b:,c:d")]).len(),
+            2
+        );
+    }
+}
