@@ -186,7 +186,7 @@ impl Worker {
     ///
     /// # Errors
     /// There is no such connector.
-    pub async fn halt_connector(&self, name: &str) -> Result<Stopped, WorkerError> {
+    pub async fn stop_connector(&self, name: &str) -> Result<Stopped, WorkerError> {
         let _turn = self.turn.lock().await;
         let (_, stopped) = self.halt(name).await?;
         Ok(stopped)
@@ -242,10 +242,13 @@ impl Worker {
     }
 
     /// The names of all connectors, sorted.
-    pub async fn names(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// The worker stops.
+    pub async fn names(&self) -> Result<Vec<String>, WorkerError> {
         let connectors = self.connectors.lock().await;
-        let connectors = connectors.iter().flat_map(BTreeMap::keys);
-        connectors.cloned().collect()
+        let connectors = connectors.as_ref().ok_or(WorkerError::Stopping)?;
+        Ok(connectors.keys().cloned().collect())
     }
 
     /// The configuration of a connector.

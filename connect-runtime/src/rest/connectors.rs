@@ -18,16 +18,16 @@ use crate::config::connector::ConnectorConfig;
 pub(super) async fn list(
     State(rest): State<Rest>,
     Query(query): Query<Vec<(String, String)>>,
-) -> Json<Value> {
+) -> Result<Json<Value>, Failure> {
     let asks = |what: &str| {
         query
             .iter()
             .any(|(key, value)| key == "expand" && value == what)
     };
     let (with_status, with_info) = (asks("status"), asks("info"));
-    let names = rest.worker.names().await;
+    let names = rest.worker.names().await?;
     if !with_status && !with_info {
-        return Json(json!(names));
+        return Ok(Json(json!(names)));
     }
     let mut all = Map::new();
     for name in names {
@@ -45,7 +45,7 @@ pub(super) async fn list(
         }
         all.insert(name, Value::Object(expanded));
     }
-    Json(Value::Object(all))
+    Ok(Json(Value::Object(all)))
 }
 
 /// `POST /connectors`
@@ -104,7 +104,7 @@ pub(super) async fn put_config(
     Object(fields): Object,
 ) -> Result<Response, Failure> {
     let config = read(&rest, &name, body::config(fields)?, None)?;
-    match rest.worker.names().await.contains(&name) {
+    match rest.worker.names().await?.contains(&name) {
         true => update(&rest, &name, config).await,
         false => {
             let (worker, doing) = (rest.worker.clone(), format!("creating connector {name}"));

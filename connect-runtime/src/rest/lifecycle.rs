@@ -40,7 +40,7 @@ pub(super) async fn stop(
     let (worker, doing) = (rest.worker.clone(), format!("stopping connector {name}"));
     rest.finish(
         doing,
-        async move { Ok(worker.halt_connector(&name).await?) },
+        async move { Ok(worker.stop_connector(&name).await?) },
     )
     .await?;
     Ok(StatusCode::NO_CONTENT)

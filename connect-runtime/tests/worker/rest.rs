@@ -546,5 +546,8 @@ async fn a_connector_that_hangs_delays_no_answer_about_others() {
     assert!(after < Duration::from_secs(2), "{after:?}");
     assert_eq!(deleted.status, 204, "{}", deleted.text);
     assert_eq!(rest.get("/connectors").await, json!(["kind"]));
+    rest.worker.stop().await;
+    let answer = rest.call("GET /connectors").await;
+    answer.is_error(503, "The worker is stopping");
     rest.end().await;
 }
