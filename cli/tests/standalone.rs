@@ -6,7 +6,8 @@
 mod world;
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -59,10 +60,15 @@ impl Job {
     }
 
     fn start(&self) -> Running {
+        self.start_with(Stdio::inherit())
+    }
+
+    fn start_with(&self, errors: Stdio) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_connect-standalone"))
             .args(self.files)
             .current_dir(self.folder.path())
             .stdout(Stdio::piped())
+            .stderr(errors)
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -226,6 +232,84 @@ fn json_logs_are_json_throughout_and_name_connector_and_task() {
     };
     assert!(lines.iter().any(|line| of_the_sink(&line)), "{log}");
     assert!(log.contains("stopping: "), "{log}");
+}
+
+/// Takes a port. Workers of other tests that have it soon end; a program of somebody else's may keep it
+/// in use as well.
+fn take(port: u16) -> Option<TcpListener> {
+    let begun = Instant::now();
+    loop {
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(listener) => return Some(listener),
+            Err(_) if begun.elapsed() > LIMIT => return None,
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+#[test]
+fn the_default_rest_port_may_be_in_use_and_a_configured_one_must_be_free() {
+    let job = Job::new(["worker.toml", "file-source.toml", "file-sink.toml"]);
+    let _default = take(8083);
+    let log = fs::File::create(job.path("log")).unwrap();
+    let running = job.start_with(log.into());
+    let named = running.banner.iter().any(|line| line.contains("8083"));
+    assert!(!named, "{:?}", running.banner);
+    assert_eq!(running.interrupt(), Some(0));
+    let log = fs::read_to_string(job.path("log")).unwrap();
+    assert!(log.starts_with("warning: port 8083 is in use"), "{log}");
+    assert!(log.contains("this worker goes on without it"), "{log}");
+
+    let taken = take(0).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let text = fs::read_to_string(job.path("worker.toml")).unwrap();
+    let configure = |listeners: &str| {
+        let with = format!("{text}\nlisteners = \"{listeners}\"\n");
+        fs::write(job.path("worker.toml"), with).unwrap();
+    };
+    configure(&format!("http://127.0.0.1:0,http://127.0.0.1:{port}"));
+    let standalone = Path::new(env!("CARGO_BIN_EXE_connect-standalone"));
+    let worker = job.path("worker.toml");
+    let refused = world::run(standalone, &[worker.to_str().unwrap()], "");
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    let expected = format!("port {port} is in use");
+    assert!(refused.stderr.contains(&expected), "{}", refused.stderr);
+
+    configure("http://0.0.0.0:0");
+    let refused = world::run(standalone, &[worker.to_str().unwrap()], "");
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    let expected = "rest.allow.unauthenticated.remote";
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+}
+
+#[test]
+fn the_banner_says_where_rest_answers() {
+    let job = Job::new(["worker.toml", "file-source.toml", "file-sink.toml"]);
+    let text = fs::read_to_string(job.path("worker.toml")).unwrap();
+    let with = format!("{text}\nlisteners = \"http://127.0.0.1:0,http://localhost:0\"\n");
+    fs::write(job.path("worker.toml"), with).unwrap();
+    let running = job.start();
+    assert!(running.banner.len() <= 10, "{:?}", running.banner);
+    let mut lines = running.banner.iter();
+    let line = lines.find_map(|line| line.strip_prefix("  rest     "));
+    let urls: Vec<&str> = line.unwrap().split(", ").collect();
+    assert_eq!(urls.len(), 2, "{urls:?}");
+    for url in urls {
+        let address = url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "GET /connectors HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.ends_with(r#"["local-file-sink","local-file-source"]"#),
+            "{answer}"
+        );
+    }
+    assert_eq!(running.interrupt(), Some(0));
 }
 
 #[test]

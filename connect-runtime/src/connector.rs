@@ -7,7 +7,8 @@ use connect_core::context::{ConnectorControl, OffsetReader};
 use connect_core::{
     AnyConnector, ConfigMap, ConnectError, ConnectorContext, ConnectorKind, Problem, TaskId,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span};
@@ -45,28 +46,46 @@ pub(crate) async fn validate(config: &ConnectorConfig) -> Result<Vec<Problem>, T
 pub(crate) struct RunningConnector {
     pub(crate) target: watch::Sender<Target>,
     pub(crate) ended: tokio::task::JoinHandle<()>,
+    /// Told when the connector's own code is to begin anew; its tasks go on.
+    pub(crate) restart: Arc<Notify>,
+    /// What its tasks were given, by number.
+    pub(crate) tasks: Arc<Mutex<Vec<TaskEntry>>>,
+}
+
+/// What a worker knows of a task that is not in its status.
+#[derive(Clone)]
+pub(crate) struct TaskEntry {
+    pub(crate) config: ConfigMap,
+    pub(crate) restart: Arc<Notify>,
 }
 
 impl RunningConnector {
     /// Starts a connector and, once it has said what there is to do, its tasks.
-    pub(crate) fn start(config: ConnectorConfig, shared: Arc<Shared>, board: &Board) -> Self {
-        let target = match config.start_paused {
-            true => Target::Pause,
-            false => Target::Run,
-        };
+    pub(crate) fn start(
+        config: Arc<ConnectorConfig>,
+        target: Target,
+        shared: Arc<Shared>,
+        board: &Board,
+    ) -> Self {
+        let restart = Arc::new(Notify::new());
+        let tasks = Arc::default();
         let (target, receiver) = watch::channel(target);
         let name: Arc<str> = config.name.as_str().into();
         let span = tracing::error_span!("connector", connector = %name);
         let supervisor = Supervisor {
             reporter: Reporter::new(board, &name, None),
             name,
-            config: Arc::new(config),
+            config,
             shared,
             board: board.clone(),
             target: receiver,
             activity: Arc::default(),
+            restart: Arc::clone(&restart),
+            entries: Arc::clone(&tasks),
         };
         Self {
+            restart,
+            tasks,
             target,
             ended: tokio::spawn(supervisor.run().instrument(span)),
         }
@@ -104,6 +123,8 @@ struct Supervisor {
     reporter: Reporter,
     target: watch::Receiver<Target>,
     activity: Arc<Activity>,
+    restart: Arc<Notify>,
+    entries: Arc<Mutex<Vec<TaskEntry>>>,
 }
 
 /// The tasks of one answer to `task_configs`.
@@ -157,6 +178,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 () = &mut pause => return,
+                () = self.restart.notified() => return,
                 changed = self.target.changed() => {
                     let now = *self.target.borrow_and_update();
                     if changed.is_err() || now == Target::Stop {
@@ -227,6 +249,7 @@ impl Supervisor {
                 let configs = tokio::select! {
                     configs = self.task_configs(room, &asks) => configs?,
                     () = next_stop(&mut stopping) => return Ok(()),
+                    () = self.restart.notified() => return Ok(()),
                 };
                 self.start_tasks(configs, tasks).await;
                 backoff.reset();
@@ -248,6 +271,7 @@ impl Supervisor {
                     Request::Reconfigure => reconfigure = true,
                     Request::Raise(error) => return Err(error.into()),
                 },
+                () = self.restart.notified() => return Ok(()),
                 ended = room.result() => {
                     ended??;
                     return Err(TaskFailure::new("the connector ended by itself"));
@@ -307,8 +331,15 @@ impl Supervisor {
         self.board.set_tasks(&self.name, configs.len());
         let (target, receiver) = watch::channel(*self.target.borrow());
         let mut running = JoinSet::new();
+        let mut entries = Vec::with_capacity(configs.len());
         for (index, task_config) in configs.iter().enumerate() {
+            let restart = Arc::new(Notify::new());
+            entries.push(TaskEntry {
+                config: task_config.clone(),
+                restart: Arc::clone(&restart),
+            });
             running.spawn(supervise(Setup {
+                restart,
                 id: TaskId {
                     connector: Arc::clone(&self.name),
                     task: u32::try_from(index).unwrap_or(u32::MAX),
@@ -322,6 +353,7 @@ impl Supervisor {
                 name_is_taken: Arc::default(),
             }));
         }
+        *self.entries.lock() = entries;
         *tasks = Some(Tasks {
             configs,
             target,

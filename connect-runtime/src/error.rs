@@ -50,6 +50,14 @@ pub enum WorkerError {
         /// The name.
         name: String,
     },
+    /// The connector has no such task.
+    #[error("connector \"{connector}\" has no task {task}")]
+    UnknownTask {
+        /// The connector.
+        connector: String,
+        /// The number.
+        task: usize,
+    },
     /// The worker is stopping.
     #[error("the worker is stopping")]
     Stopping,

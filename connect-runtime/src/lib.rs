@@ -1,8 +1,9 @@
 //! The Connect runtime: configuration files, plugins, supervised tasks, offsets, the standalone
-//! worker.
+//! worker with its REST interface.
 //!
 //! - [`config`]: files of three formats become one flat map that knows where every key is written;
 //! - [`Worker`]: runs connectors against a Kafka cluster and keeps their offsets there;
+//! - [`rest`]: Kafka Connect's REST interface to a worker;
 //! - [`standalone`]: the whole program around a worker, for a `main` of three lines;
 //! - [`logging`]: readable or JSON logs with connector and task on every line.
 //!
@@ -28,6 +29,7 @@ mod worker;
 
 pub mod config;
 pub mod logging;
+pub mod rest;
 pub mod standalone;
 
 pub use error::WorkerError;

@@ -1,4 +1,4 @@
-//! What runs and how it is: the states that the command line, and later REST, show.
+//! What runs and how it is: the states that the REST interface shows.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +22,7 @@ pub enum State {
     /// It failed in a way that time does not mend, such as a wrong configuration; it is tried
     /// again only rarely.
     Failed,
-    /// It ended because the worker stops.
+    /// It ended because it, or the worker, was told to stop.
     Stopped,
 }
 
@@ -142,6 +142,19 @@ impl Board {
         self.sender.send_modify(|all| {
             if let Some(status) = all.get_mut(name) {
                 status.tasks = vec![TaskStatus::default(); count];
+            }
+        });
+    }
+
+    /// Shows a connector that was stopped and has no tasks any more.
+    pub(crate) fn stopped(&self, name: &str) {
+        self.sender.send_modify(|all| {
+            if let Some(status) = all.get_mut(name) {
+                status.connector = TaskStatus {
+                    state: State::Stopped,
+                    ..TaskStatus::default()
+                };
+                status.tasks.clear();
             }
         });
     }

@@ -1,9 +1,11 @@
 //! Keeps one task running: a task that fails is started again, ever more slowly.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use connect_core::ConnectorKind;
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::Instrument;
 
@@ -49,12 +51,56 @@ async fn attempts(setup: Setup) {
         tokio::select! {
             () = sleep(pause) => {}
             () = next_stop(&mut target) => {}
+            () = setup.restart.notified() => backoff.reset(),
         }
     }
 }
 
-/// One attempt; when it has run well for long enough, earlier failures no longer count.
+/// One attempt, which ends in order when the task is to be restarted.
 async fn attempt(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure> {
+    let mut outer = setup.target.clone();
+    let (inner, target) = watch::channel(*outer.borrow_and_update());
+    let restarted = AtomicBool::new(false);
+    let follow = async {
+        loop {
+            tokio::select! {
+                Ok(()) = outer.changed() => {
+                    inner.send_replace(*outer.borrow_and_update());
+                }
+                () = setup.restart.notified() => break,
+                else => std::future::pending().await,
+            }
+        }
+        tracing::info!("the task is restarted");
+        restarted.store(true, Ordering::Relaxed);
+        setup.reporter.state(State::Restarting);
+        inner.send_replace(Target::Stop);
+        std::future::pending::<()>().await;
+    };
+    let setup_of_run = Setup {
+        target,
+        ..setup.clone()
+    };
+    let outcome = tokio::select! {
+        outcome = run(&setup_of_run, backoff) => outcome,
+        () = follow => Ok(()),
+    };
+    match (outcome, restarted.into_inner()) {
+        (Err(failure), true) => {
+            tracing::error!("task failed while it was restarted: {}", failure.message);
+            backoff.reset();
+            Ok(())
+        }
+        (Ok(()), true) => {
+            backoff.reset();
+            Ok(())
+        }
+        (outcome, false) => outcome,
+    }
+}
+
+/// Runs the task once; when it has run well for long enough, earlier failures no longer count.
+async fn run(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure> {
     let run = async {
         match setup.connector.kind {
             ConnectorKind::Source => source::run(setup.clone()).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use connect_core::context::TaskControl;
 use connect_core::{ConfigMap, ConnectError, ErrorClass, TaskId};
 use kafka_client::ClientError;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::config::connector::ConnectorConfig;
 use crate::config::worker::WorkerConfig;
@@ -69,6 +69,8 @@ pub(crate) struct Setup {
     pub(crate) reporter: Reporter,
     pub(crate) activity: Arc<Activity>,
     pub(crate) target: watch::Receiver<Target>,
+    /// Told when the task is to end and begin anew, whatever its state.
+    pub(crate) restart: Arc<Notify>,
     /// Set once another worker has shown up with this task's name in the group.
     pub(crate) name_is_taken: Arc<AtomicBool>,
 }

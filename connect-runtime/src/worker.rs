@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_client::Client;
+use connect_core::ConfigMap;
+use kafka_client::{Client, ClientError, OffsetAndMetadata, TopicPartition};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::clients;
-use crate::config::connector::ConnectorConfig;
+use crate::config::connector::{ConnectorConfig, InitialState};
 use crate::config::worker::WorkerConfig;
 use crate::config::{Problem, Problems};
 use crate::connector::{RunningConnector, validate};
@@ -32,7 +33,16 @@ pub struct Worker {
     board: Board,
     cluster_id: String,
     /// `None` once the worker stops.
-    connectors: Mutex<Option<BTreeMap<String, RunningConnector>>>,
+    connectors: Mutex<Option<BTreeMap<String, Connector>>>,
+    /// Held by whoever stops connectors, so that none is started while it is being stopped.
+    turn: Mutex<()>,
+}
+
+/// A connector of this worker.
+struct Connector {
+    config: Arc<ConnectorConfig>,
+    /// `None` while it is stopped, or being stopped.
+    running: Option<RunningConnector>,
 }
 
 /// How long the brokers may be silent when a worker starts; who waits for them starts it again.
@@ -92,6 +102,7 @@ impl Worker {
             board: Board::new(),
             cluster_id: cluster.cluster_id,
             connectors: Mutex::new(Some(BTreeMap::new())),
+            turn: Mutex::new(()),
         })
     }
 
@@ -118,33 +129,43 @@ impl Worker {
     /// # Errors
     /// There is one of that name, the connector refuses its configuration, or the worker stops.
     pub async fn create(&self, config: ConnectorConfig) -> Result<(), WorkerError> {
-        let problems = match validate(&config).await {
-            Ok(problems) => problems,
-            Err(failure) => {
-                let message = format!(
-                    "the configuration could not be checked: {}",
-                    failure.message
-                );
-                return Err(Problems::from(Problem::error(None, None, message)).into());
-            }
-        };
-        if !problems.is_empty() {
-            let place = |problem: connect_core::Problem| {
-                let key = (!problem.key.is_empty()).then_some(problem.key.as_str());
-                Problem::error(None, key, problem.message)
-            };
-            return Err(Problems(problems.into_iter().map(place).collect()).into());
-        }
+        check(&config).await?;
         let mut connectors = self.connectors.lock().await;
         let connectors = connectors.as_mut().ok_or(WorkerError::Stopping)?;
         if connectors.contains_key(&config.name) {
             return Err(WorkerError::ConnectorExists { name: config.name });
         }
         let name = config.name.clone();
-        self.board.add(&name, config.kind, &config.class);
-        let running = RunningConnector::start(config, Arc::clone(&self.shared), &self.board);
-        connectors.insert(name, running);
+        let target = match config.initial_state {
+            InitialState::Running => Some(Target::Run),
+            InitialState::Paused => Some(Target::Pause),
+            InitialState::Stopped => None,
+        };
+        let connector = self.start_connector(Arc::new(config), target);
+        connectors.insert(name, connector);
         Ok(())
+    }
+
+    /// Gives a connector another configuration: it is stopped and started with the new one, and stays
+    /// paused or stopped if it was.
+    ///
+    /// # Errors
+    /// There is no such connector, it refuses its configuration, or the worker stops.
+    pub async fn update(&self, config: ConnectorConfig) -> Result<Stopped, WorkerError> {
+        check(&config).await?;
+        let _turn = self.turn.lock().await;
+        let name = config.name.clone();
+        let (target, stopped) = self.halt(&name).await?;
+        let connector = self.start_connector(Arc::new(config), target);
+        let mut connectors = self.connectors.lock().await;
+        match connectors.as_mut() {
+            Some(connectors) => connectors.insert(name, connector),
+            None => {
+                drop(self.stop_all([(name, connector)]).await);
+                return Err(WorkerError::Stopping);
+            }
+        };
+        Ok(stopped)
     }
 
     /// Stops a connector and forgets it; its offsets stay.
@@ -152,16 +173,22 @@ impl Worker {
     /// # Errors
     /// There is no such connector.
     pub async fn remove(&self, name: &str) -> Result<Stopped, WorkerError> {
-        let running = {
-            let mut connectors = self.connectors.lock().await;
-            let connectors = connectors.as_mut().ok_or(WorkerError::Stopping)?;
-            connectors.remove(name)
-        };
-        let running = running.ok_or_else(|| WorkerError::UnknownConnector {
-            name: name.to_owned(),
-        })?;
-        let stopped = self.stop_all([(name.to_owned(), running)]).await;
+        let _turn = self.turn.lock().await;
+        let (_, stopped) = self.halt(name).await?;
+        if let Some(connectors) = self.connectors.lock().await.as_mut() {
+            connectors.remove(name);
+        }
         self.board.remove(name);
+        Ok(stopped)
+    }
+
+    /// Stops a connector and keeps its configuration; [`Worker::resume`] starts it again.
+    ///
+    /// # Errors
+    /// There is no such connector.
+    pub async fn stop_connector(&self, name: &str) -> Result<Stopped, WorkerError> {
+        let _turn = self.turn.lock().await;
+        let (_, stopped) = self.halt(name).await?;
         Ok(stopped)
     }
 
@@ -173,7 +200,7 @@ impl Worker {
         self.set_target(name, Target::Pause).await
     }
 
-    /// Lets a connector's tasks go on.
+    /// Lets a connector's tasks go on, and starts a stopped connector.
     ///
     /// # Errors
     /// There is no such connector.
@@ -181,15 +208,127 @@ impl Worker {
         self.set_target(name, Target::Run).await
     }
 
-    async fn set_target(&self, name: &str, target: Target) -> Result<(), WorkerError> {
+    /// Lets the connector's own code begin anew; its tasks go on. That it does is not waited for, and a
+    /// stopped connector stays stopped.
+    ///
+    /// # Errors
+    /// There is no such connector.
+    pub async fn restart(&self, name: &str) -> Result<(), WorkerError> {
+        let restart = |connector: &Connector| {
+            if let Some(running) = &connector.running {
+                running.restart.notify_one();
+            }
+        };
+        self.with(name, restart).await
+    }
+
+    /// Lets one task end in order and begin anew, at once if it waits for its next try. That it does is
+    /// not waited for.
+    ///
+    /// # Errors
+    /// There is no such connector or no such task.
+    pub async fn restart_task(&self, name: &str, task: usize) -> Result<(), WorkerError> {
+        let restart = |connector: &Connector| {
+            let running = connector.running.as_ref()?;
+            let restart = Arc::clone(&running.tasks.lock().get(task)?.restart);
+            restart.notify_one();
+            Some(())
+        };
+        let found = self.with(name, restart).await?;
+        found.ok_or_else(|| WorkerError::UnknownTask {
+            connector: name.to_owned(),
+            task,
+        })
+    }
+
+    /// The names of all connectors, sorted.
+    ///
+    /// # Errors
+    /// The worker stops.
+    pub async fn names(&self) -> Result<Vec<String>, WorkerError> {
         let connectors = self.connectors.lock().await;
         let connectors = connectors.as_ref().ok_or(WorkerError::Stopping)?;
-        let running = connectors
-            .get(name)
-            .ok_or_else(|| WorkerError::UnknownConnector {
-                name: name.to_owned(),
-            })?;
-        running.target.send_replace(target);
+        Ok(connectors.keys().cloned().collect())
+    }
+
+    /// The configuration of a connector.
+    ///
+    /// # Errors
+    /// There is no such connector.
+    pub async fn configuration(&self, name: &str) -> Result<Arc<ConnectorConfig>, WorkerError> {
+        self.with(name, |connector| Arc::clone(&connector.config))
+            .await
+    }
+
+    /// What the tasks of a connector were given, by number.
+    ///
+    /// # Errors
+    /// There is no such connector.
+    pub async fn task_configurations(&self, name: &str) -> Result<Vec<ConfigMap>, WorkerError> {
+        let configs = |connector: &Connector| {
+            let running = connector.running.as_ref();
+            let entries = running.map(|running| running.tasks.lock().clone());
+            let entries = entries.unwrap_or_default().into_iter();
+            entries.map(|entry| entry.config).collect()
+        };
+        self.with(name, configs).await
+    }
+
+    /// Looks at a connector.
+    async fn with<T>(
+        &self,
+        name: &str,
+        look: impl FnOnce(&Connector) -> T,
+    ) -> Result<T, WorkerError> {
+        let connectors = self.connectors.lock().await;
+        let connectors = connectors.as_ref().ok_or(WorkerError::Stopping)?;
+        connectors.get(name).map(look).ok_or_else(|| unknown(name))
+    }
+
+    /// Starts a connector, or only shows it where there is nothing it should do.
+    fn start_connector(&self, config: Arc<ConnectorConfig>, target: Option<Target>) -> Connector {
+        self.board.add(&config.name, config.kind, &config.class);
+        let running = target.map(|target| {
+            let shared = Arc::clone(&self.shared);
+            RunningConnector::start(Arc::clone(&config), target, shared, &self.board)
+        });
+        if running.is_none() {
+            self.board.stopped(&config.name);
+        }
+        Connector { config, running }
+    }
+
+    /// Stops a connector for whose turn it is, and says what it was doing.
+    async fn halt(&self, name: &str) -> Result<(Option<Target>, Stopped), WorkerError> {
+        let connector = {
+            let mut connectors = self.connectors.lock().await;
+            let connectors = connectors.as_mut().ok_or(WorkerError::Stopping)?;
+            let connector = connectors.get_mut(name).ok_or_else(|| unknown(name))?;
+            Connector {
+                config: Arc::clone(&connector.config),
+                running: connector.running.take(),
+            }
+        };
+        let running = connector.running.as_ref();
+        let target = running.map(|running| *running.target.borrow());
+        let stopped = self.stop_all([(name.to_owned(), connector)]).await;
+        self.board.stopped(name);
+        Ok((target, stopped))
+    }
+
+    async fn set_target(&self, name: &str, target: Target) -> Result<(), WorkerError> {
+        let _turn = self.turn.lock().await;
+        let mut connectors = self.connectors.lock().await;
+        let connectors = connectors.as_mut().ok_or(WorkerError::Stopping)?;
+        let connector = connectors.get_mut(name).ok_or_else(|| unknown(name))?;
+        match &connector.running {
+            Some(running) => {
+                running.target.send_replace(target);
+            }
+            None => {
+                *connector = self.start_connector(Arc::clone(&connector.config), Some(target));
+            }
+        }
         Ok(())
     }
 
@@ -211,18 +350,32 @@ impl Worker {
         self.shared.offsets.of(connector)
     }
 
+    /// The offsets that the consumer group of a sink connector has committed.
+    pub(crate) async fn sink_offsets(
+        &self,
+        config: &ConnectorConfig,
+    ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, ClientError> {
+        let configured = config.consumer.get("group.id");
+        let configured = configured.or_else(|| self.shared.config.consumer.get("group.id"));
+        let default = || format!("connect-{}", config.name);
+        let group = configured.cloned().unwrap_or_else(default);
+        let client = self.shared.offsets.client();
+        client.admin().list_group_offsets(&group).await
+    }
+
     /// Stops every connector: what is under way is drained, flushed and committed, within
     /// `task.shutdown.graceful.timeout.ms` for all together. A second call finds nothing to stop.
     pub async fn stop(&self) -> Stopped {
         let connectors = self.connectors.lock().await.take();
+        let _turn = self.turn.lock().await;
         self.stop_all(connectors.unwrap_or_default()).await
     }
 
-    async fn stop_all(
-        &self,
-        connectors: impl IntoIterator<Item = (String, RunningConnector)>,
-    ) -> Stopped {
-        let connectors: Vec<(String, RunningConnector)> = connectors.into_iter().collect();
+    async fn stop_all(&self, connectors: impl IntoIterator<Item = (String, Connector)>) -> Stopped {
+        let connectors: Vec<(String, RunningConnector)> = connectors
+            .into_iter()
+            .filter_map(|(name, connector)| Some((name, connector.running?)))
+            .collect();
         for (_, running) in &connectors {
             running.target.send_replace(Target::Stop);
         }
@@ -236,5 +389,30 @@ impl Worker {
             }
         }
         Stopped { abandoned }
+    }
+}
+
+fn unknown(name: &str) -> WorkerError {
+    WorkerError::UnknownConnector {
+        name: name.to_owned(),
+    }
+}
+
+/// Asks a connector what it thinks of its configuration.
+async fn check(config: &ConnectorConfig) -> Result<(), Problems> {
+    let problems = validate(config).await.map_err(|failure| {
+        let message = format!(
+            "the configuration could not be checked: {}",
+            failure.message
+        );
+        Problems::from(Problem::error(None, None, message))
+    })?;
+    let place = |problem: connect_core::Problem| {
+        let key = (!problem.key.is_empty()).then_some(problem.key.as_str());
+        Problem::error(None, key, problem.message)
+    };
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Problems(problems.into_iter().map(place).collect())),
     }
 }

@@ -5,7 +5,7 @@ use connect_core::{
     Config, ConfigMap, ConnectError, ConnectorContext, ConnectorKind, SourceConnector, SourceTask,
     async_trait,
 };
-use connect_runtime::config::connector::{ConnectorConfig, Topics};
+use connect_runtime::config::connector::{ConnectorConfig, InitialState, Topics};
 use connect_runtime::config::worker::WorkerConfig;
 use connect_runtime::config::{Format, Problem, Problems, Settings, apply_environment};
 
@@ -108,13 +108,16 @@ fn three_formats_mean_the_same() {
     assert_eq!(config.class, "org.example.LinesSourceConnector");
     assert_eq!(config.kind, ConnectorKind::Source);
     assert_eq!(config.key_converter.config["schemas.enable"], "false");
-    assert!(!config.start_paused && config.topics == Topics::Names(vec![]));
+    assert!(
+        config.initial_state == InitialState::Running && config.topics == Topics::Names(vec![])
+    );
     let request = parse(Format::Json, "a", &request);
     assert!(
         ConnectorConfig::read(&request, &worker())
             .unwrap()
             .0
-            .start_paused
+            .initial_state
+            == InitialState::Paused
     );
 }
 

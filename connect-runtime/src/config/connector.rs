@@ -186,6 +186,18 @@ pub enum Topics {
     Pattern(String),
 }
 
+/// How a connector starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InitialState {
+    /// It moves records.
+    #[default]
+    Running,
+    /// It has its tasks, which stand still.
+    Paused,
+    /// It has no tasks.
+    Stopped,
+}
+
 /// A connector's configuration, read and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectorConfig {
@@ -213,8 +225,8 @@ pub struct ConnectorConfig {
     pub producer: ConfigMap,
     /// `consumer.override.…` keys, with the prefix cut.
     pub consumer: ConfigMap,
-    /// Whether it starts paused, as `initial_state` of a JSON file may ask.
-    pub start_paused: bool,
+    /// How it starts, as `initial_state` of a JSON file or of a request may ask.
+    pub initial_state: InitialState,
     /// Everything, as the connector gets it.
     pub map: ConfigMap,
 }
@@ -262,7 +274,7 @@ impl ConnectorConfig {
             topics: topics(&mut reader, settings, factory.kind()),
             producer: settings.with_prefix("producer.override."),
             consumer: settings.with_prefix("consumer.override."),
-            start_paused: start_paused(&mut reader, settings),
+            initial_state: initial_state(&mut reader, settings),
             map,
         };
         check_clients(&mut reader, settings, worker, &config);
@@ -473,20 +485,21 @@ fn is_topic_name(name: &str) -> bool {
     name.len() <= 249 && !matches!(name, "." | "..") && name.chars().all(legal)
 }
 
-fn start_paused(reader: &mut TableReader<'_>, settings: &Settings) -> bool {
+fn initial_state(reader: &mut TableReader<'_>, settings: &Settings) -> InitialState {
     let Some(entry) = settings.initial_state() else {
-        return false;
+        return InitialState::Running;
     };
     match entry.text.to_ascii_uppercase().as_str() {
-        "RUNNING" => false,
-        "PAUSED" | "STOPPED" => true,
+        "RUNNING" => InitialState::Running,
+        "PAUSED" => InitialState::Paused,
+        "STOPPED" => InitialState::Stopped,
         other => {
             let message = format!("expected RUNNING, PAUSED or STOPPED, got \"{other}\"");
             let origin = Some(entry.value_origin.clone());
             reader
                 .problems
                 .push(Problem::error(origin, Some("initial_state"), message));
-            false
+            InitialState::Running
         }
     }
 }

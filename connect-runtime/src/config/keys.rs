@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use connect_core::config::{ConfigDef, ConfigKey, ConfigType, Importance};
+
 use super::problem::{Problem, unknown_key};
 use super::settings::Settings;
 
@@ -77,12 +79,44 @@ impl Key {
         }
     }
 
+    fn definition(&self) -> ConfigKey {
+        let kind = match self.kind {
+            Kind::Text | Kind::AnyText | Kind::Choice(_) => ConfigType::String,
+            Kind::List => ConfigType::List,
+            Kind::Class => ConfigType::Class,
+            Kind::Boolean => ConfigType::Boolean,
+            Kind::Integer(_, to) if to > i64::from(i32::MAX) => ConfigType::Long,
+            Kind::Integer(..) => ConfigType::Int,
+        };
+        let mut key = ConfigKey::new(self.name, kind, self.doc);
+        key.required = self.required;
+        key.default = self.default.map(str::to_owned);
+        key.group = Some("Common".into());
+        if self.required {
+            key.importance = Importance::High;
+        }
+        if let Kind::Choice(words) = self.kind {
+            key.choices = words.iter().map(|word| (*word).into()).collect();
+        }
+        key
+    }
+
     pub(super) const fn without_effect(name: &'static str, why: &'static str) -> Self {
         Self {
             effect: Effect::None(why),
             ..Self::new(name, Kind::AnyText, None, why)
         }
     }
+}
+
+/// The keys that are obeyed, as the definitions of plugins have theirs.
+pub(crate) fn definition(tables: &[&[Key]]) -> ConfigDef {
+    let obeyed = tables
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|key| key.effect == Effect::Full);
+    ConfigDef::new(obeyed.map(Key::definition).collect())
 }
 
 /// Reads the keys of a table from settings, and collects what is wrong with them.

@@ -8,6 +8,7 @@
 mod environment;
 mod json;
 mod keys;
+mod listeners;
 mod problem;
 mod properties;
 mod settings;
@@ -17,8 +18,9 @@ pub mod connector;
 pub mod worker;
 
 pub use environment::apply_environment;
-pub(crate) use keys::list;
 pub use keys::{Effect, Key, Kind};
+pub(crate) use keys::{definition, list};
+pub use listeners::{HttpListener, RestConfig};
 pub(crate) use problem::unknown_key;
 pub use problem::{Problem, Problems, Severity};
 pub use settings::{Entry, Format, Origin, Position, Settings};

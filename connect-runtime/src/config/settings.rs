@@ -169,6 +169,18 @@ impl Settings {
         settings
     }
 
+    /// The same with an `initial_state`.
+    #[must_use]
+    pub(crate) fn with_initial_state(mut self, text: &str) -> Self {
+        let origin = self.origin();
+        self.initial_state = Some(Entry {
+            text: text.to_owned(),
+            key_origin: origin.clone(),
+            value_origin: origin,
+        });
+        self
+    }
+
     /// The entry of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Entry> {

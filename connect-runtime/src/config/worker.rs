@@ -7,12 +7,14 @@ use std::time::Duration;
 use connect_core::ConfigMap;
 
 use super::keys::{Key, Kind, TableReader};
+use super::listeners::{REMOTE, RestConfig};
 use super::problem::{Problem, Problems};
 use super::settings::Settings;
 use crate::clients::{sink_consumer, source_producer};
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
-const NO_REST: &str = "this worker has no REST interface yet";
+const NO_REST: &str = "the REST interface has no such thing yet";
+const LISTENERS: &str = "listeners says where the REST interface is";
 const DISTRIBUTED: &str = "it is for distributed workers only";
 const COMPILED_IN: &str = "plugins are compiled into the program";
 const NO_METRICS: &str = "this worker publishes no metrics yet";
@@ -116,6 +118,18 @@ pub const KEYS: &[Key] = &[
         "The folder of the embedded broker's data; broker.… are the broker's own keys.",
     ),
     Key::new(
+        "listeners",
+        Kind::List,
+        Some("http://127.0.0.1:8083"),
+        "Where the REST interface listens, as http://host:port, separated by commas; empty for none.",
+    ),
+    Key::new(
+        REMOTE,
+        Kind::Boolean,
+        Some("false"),
+        "Whether listeners may be reachable from other machines, although nobody is asked who they are.",
+    ),
+    Key::new(
         "client.id",
         Kind::AnyText,
         Some(""),
@@ -197,9 +211,8 @@ pub const KEYS: &[Key] = &[
     Key::without_effect("metadata.recovery.strategy", "it is always \"rebootstrap\""),
     Key::without_effect("topic.tracking.enable", NO_REST),
     Key::without_effect("topic.tracking.allow.reset", NO_REST),
-    Key::without_effect("listeners", NO_REST),
-    Key::without_effect("rest.port", NO_REST),
-    Key::without_effect("rest.host.name", NO_REST),
+    Key::without_effect("rest.port", LISTENERS),
+    Key::without_effect("rest.host.name", LISTENERS),
     Key::without_effect("rest.advertised.host.name", NO_REST),
     Key::without_effect("rest.advertised.port", NO_REST),
     Key::without_effect("rest.advertised.listener", NO_REST),
@@ -331,6 +344,8 @@ pub struct WorkerConfig {
     pub data_dir: PathBuf,
     /// The embedded broker's own keys, with the prefix cut.
     pub broker: ConfigMap,
+    /// Where the REST interface listens.
+    pub rest: RestConfig,
     /// How brokers are spoken to.
     pub connection: ConnectionConfig,
     /// `producer.…` keys for all source tasks, with the prefix cut.
@@ -350,7 +365,9 @@ impl WorkerConfig {
         check_bootstrap(&mut reader, settings);
         check_converters(&mut reader, settings);
         check_clients(&mut reader, settings);
+        let rest = RestConfig::read(&mut reader, settings);
         let config = Self {
+            rest,
             bootstrap_servers: reader.text("bootstrap.servers").map(super::keys::list),
             key_converter: converter(&reader, settings, "key"),
             value_converter: converter(&reader, settings, "value"),

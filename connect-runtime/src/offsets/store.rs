@@ -74,6 +74,11 @@ impl OffsetStore {
         })))
     }
 
+    /// The worker's own client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
     /// How many source partitions have an offset.
     pub(crate) fn len(&self) -> usize {
         self.0.offsets.read().len()

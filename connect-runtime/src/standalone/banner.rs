@@ -1,15 +1,17 @@
 //! What the program says to the person who started it: at most ten lines.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
 use connect_core::ConnectorKind;
 
 use crate::config::connector::{ConnectorConfig, Topics};
 use crate::logging;
+use crate::rest::RestListeners;
 use crate::worker::Worker;
 
 /// Connectors that are listed by name; more are counted.
-const CONNECTORS_MAX: usize = 4;
+const CONNECTORS_MAX: usize = 3;
 
 /// Says something on standard output. A reader that has gone away is no reason to fail.
 pub(super) fn print(text: &str) {
@@ -33,7 +35,12 @@ pub(super) fn mention(text: &str) {
 }
 
 /// What runs, where the broker and the data are, and what to type next.
-pub(super) fn running(worker: &Worker, connectors: &[ConnectorConfig], embedded: bool) -> String {
+pub(super) fn running(
+    worker: &Worker,
+    rest: Option<&RestListeners>,
+    connectors: &[ConnectorConfig],
+    embedded: bool,
+) -> String {
     let servers = worker.bootstrap_servers().join(",");
     let broker = match embedded {
         true => format!(
@@ -42,8 +49,10 @@ pub(super) fn running(worker: &Worker, connectors: &[ConnectorConfig], embedded:
         ),
         false => format!("{servers}, cluster {}", worker.cluster_id()),
     };
+    let addresses = rest.map(RestListeners::addresses).unwrap_or_default();
     lines(
         &broker,
+        &addresses,
         &worker.config().offset_topic.name,
         connectors,
         &servers,
@@ -52,6 +61,7 @@ pub(super) fn running(worker: &Worker, connectors: &[ConnectorConfig], embedded:
 
 fn lines(
     broker: &str,
+    rest: &[SocketAddr],
     offset_topic: &str,
     connectors: &[ConnectorConfig],
     servers: &str,
@@ -61,6 +71,13 @@ fn lines(
         format!("  broker   {broker}"),
         format!("  offsets  topic {offset_topic}"),
     ];
+    if !rest.is_empty() {
+        let urls: Vec<String> = rest
+            .iter()
+            .map(|address| format!("http://{address}"))
+            .collect();
+        lines.push(format!("  rest     {}", urls.join(", ")));
+    }
     lines.extend(connectors.iter().take(CONNECTORS_MAX).map(connector));
     if let Some(more) = connectors
         .len()

@@ -26,6 +26,7 @@ mod banner;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,9 +36,10 @@ pub use arguments::{Arguments, Request, parse};
 
 use crate::config::connector::ConnectorConfig;
 use crate::config::worker::WorkerConfig;
-use crate::config::{Problem, Problems, Settings, Severity, apply_environment};
+use crate::config::{Problem, Problems, RestConfig, Settings, Severity, apply_environment};
 use crate::error::WorkerError;
 use crate::logging;
+use crate::rest::{RestError, RestListeners};
 use crate::worker::Worker;
 
 /// Wrong usage.
@@ -192,6 +194,14 @@ async fn serve(
             return served;
         }
     };
+    // Before a broker is started for nothing.
+    let rest = match listen(&config.rest).await {
+        Ok(rest) => rest,
+        Err(error) => {
+            banner::complain(&error.to_string());
+            return served;
+        }
+    };
     let worker = tokio::select! {
         worker = start(config, broker, &mut served.broker_started) => worker,
         () = signals.next() => {
@@ -200,13 +210,13 @@ async fn serve(
         }
     };
     let worker = match worker {
-        Ok(worker) => worker,
+        Ok(worker) => Arc::new(worker),
         Err(error) => {
             banner::complain(&error.to_string());
             return served;
         }
     };
-    let lines = banner::running(&worker, &connectors, served.broker_started);
+    let lines = banner::running(&worker, rest.as_ref(), &connectors, served.broker_started);
     let created = tokio::select! {
         created = create(&worker, connectors) => created,
         () = signals.next() => {
@@ -220,10 +230,27 @@ async fn serve(
         served.code = CONNECTOR;
         return served;
     }
+    let _rest = rest.map(|rest| rest.serve(Arc::clone(&worker)));
     banner::print(&lines);
     signals.next().await;
     served.code = stop(&worker, signals).await;
     served
+}
+
+/// Takes the addresses of the REST interface. The default one is a convenience, and a second worker on
+/// a machine does without it.
+async fn listen(config: &RestConfig) -> Result<Option<RestListeners>, RestError> {
+    if config.listeners.is_empty() {
+        return Ok(None);
+    }
+    match RestListeners::bind(config).await {
+        Ok(listeners) => Ok(Some(listeners)),
+        Err(error) if config.configured => Err(error),
+        Err(error) => {
+            banner::complain(&format!("warning: {error}; this worker goes on without it"));
+            Ok(None)
+        }
+    }
 }
 
 /// Creates all connectors; if some are refused, says so about each.

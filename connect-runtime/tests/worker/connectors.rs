@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
+use connect_core::config::Password;
 use connect_core::{
     Config, ConfigMap, ConnectError, ConnectorContext, OffsetMap, PutOutcome, RecordFailure,
     SinkConnector, SinkRecord, SinkTask, SinkTaskContext, SourceConnector, SourceOffset,
@@ -34,6 +35,9 @@ struct JournalConfig {
     /// How to misbehave.
     #[config(default = "")]
     mode: String,
+    /// A secret.
+    #[allow(dead_code)] // Nothing but shown, or not.
+    token: Option<Password>,
 }
 
 connect_core::register_connector! {

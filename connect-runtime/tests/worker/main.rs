@@ -3,6 +3,7 @@
 
 mod connectors;
 mod program;
+mod rest;
 mod sinks;
 mod transforms;
 mod world;

@@ -1,0 +1,50 @@
+//! `/connectors/{connector}/tasks`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Rest;
+use super::failure::Failure;
+use super::status;
+
+/// `GET /connectors/{connector}/tasks`
+pub(super) async fn list(
+    State(rest): State<Rest>,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<Value>>, Failure> {
+    let configs = rest.worker.task_configurations(&name).await?;
+    let shape =
+        |(number, config)| json!({"id": {"connector": name, "task": number}, "config": config});
+    Ok(Json(configs.into_iter().enumerate().map(shape).collect()))
+}
+
+/// `GET /connectors/{connector}/tasks/{task}/status`
+pub(super) async fn status(
+    State(rest): State<Rest>,
+    Path((name, task)): Path<(String, String)>,
+) -> Result<Json<Value>, Failure> {
+    let number = number(&task)?;
+    let connector = status::of(&rest, &name);
+    let shape = connector.and_then(|connector| {
+        let task = connector.tasks.get(number)?;
+        Some(status::task_shape(&rest, number, task, &connector))
+    });
+    shape
+        .map(Json)
+        .ok_or_else(|| Failure::not_found(format!("No status found for task {name}-{number}")))
+}
+
+/// `POST /connectors/{connector}/tasks/{task}/restart`
+pub(super) async fn restart(
+    State(rest): State<Rest>,
+    Path((name, task)): Path<(String, String)>,
+) -> Result<StatusCode, Failure> {
+    rest.worker.restart_task(&name, number(&task)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn number(text: &str) -> Result<usize, Failure> {
+    text.parse().map_err(|_| Failure::no_resource())
+}
