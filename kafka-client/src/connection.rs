@@ -200,21 +200,11 @@ impl Connection {
         answered: bool,
         api: &'static str,
     ) -> Result<Pending, ClientError> {
-        let (answer, receiver) = oneshot::channel();
-        let outgoing = Outgoing {
-            head,
-            rest,
-            answer,
-            answered,
-        };
+        let (outgoing, pending) = self.outgoing(head, rest, answered, api);
         if self.requests.send(outgoing).await.is_err() {
             return Err(self.shared.gone());
         }
-        Ok(Pending {
-            answer: receiver,
-            connection: Arc::clone(&self.shared),
-            api,
-        })
+        Ok(pending)
     }
 
     /// As [`submit_frame`](Self::submit_frame) without waiting for the socket; for users that limit
@@ -226,6 +216,21 @@ impl Connection {
         answered: bool,
         api: &'static str,
     ) -> Result<Pending, ClientError> {
+        let (outgoing, pending) = self.outgoing(head, rest, answered, api);
+        self.requests
+            .try_send(outgoing)
+            .map_err(|_| self.shared.gone())?;
+        Ok(pending)
+    }
+
+    /// A frame to be written, and the wait for its answer.
+    fn outgoing(
+        &self,
+        head: BytesMut,
+        rest: Vec<Bytes>,
+        answered: bool,
+        api: &'static str,
+    ) -> (Outgoing, Pending) {
         let (answer, receiver) = oneshot::channel();
         let outgoing = Outgoing {
             head,
@@ -233,14 +238,12 @@ impl Connection {
             answer,
             answered,
         };
-        self.requests
-            .try_send(outgoing)
-            .map_err(|_| self.shared.gone())?;
-        Ok(Pending {
+        let pending = Pending {
             answer: receiver,
             connection: Arc::clone(&self.shared),
             api,
-        })
+        };
+        (outgoing, pending)
     }
 
     pub(crate) fn client_id(&self) -> &StrBytes {

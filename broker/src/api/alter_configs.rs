@@ -3,9 +3,9 @@
 
 use kafka_wire::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_wire::{AlterConfigsRequest, AlterConfigsResponse};
-use kafka_wire_core::{ApiVersion, StrBytes};
+use kafka_wire_core::ApiVersion;
 
-use super::incremental_alter_configs::resource_of;
+use super::incremental_alter_configs::{Unnamed, alter, resource_of};
 use super::message;
 use crate::controller::{ConfigChange, ConfigOperation, ControllerError};
 use crate::error_code;
@@ -40,19 +40,8 @@ pub(crate) async fn handle(
             })
             .collect();
         let named = resource_of(resource.resource_type, &resource.resource_name);
-        let result = match (named, changes) {
-            (Ok(named), Ok(changes)) => {
-                ctx.broker
-                    .controller
-                    .alter_config(&named, &changes, true, request.validate_only)
-                    .await
-            }
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        };
-        let (error_code, error_message) = match result {
-            Ok(()) => (error_code::NONE, None),
-            Err(error) => (error.code, Some(StrBytes::from(error.message))),
-        };
+        let (error_code, error_message) =
+            alter(ctx, named, changes, Unnamed::Reset, request.validate_only).await;
         responses.push(message!(AlterConfigsResourceResponse {
             error_code,
             error_message,

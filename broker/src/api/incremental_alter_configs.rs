@@ -24,19 +24,8 @@ pub(crate) async fn handle(
         let changes: Result<Vec<ConfigChange>, ControllerError> =
             resource.configs.iter().map(change).collect();
         let named = resource_of(resource.resource_type, &resource.resource_name);
-        let result = match (named, changes) {
-            (Ok(named), Ok(changes)) => {
-                ctx.broker
-                    .controller
-                    .alter_config(&named, &changes, false, request.validate_only)
-                    .await
-            }
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        };
-        let (error_code, error_message) = match result {
-            Ok(()) => (error_code::NONE, None),
-            Err(error) => (error.code, Some(StrBytes::from(error.message))),
-        };
+        let (error_code, error_message) =
+            alter(ctx, named, changes, Unnamed::Kept, request.validate_only).await;
         responses.push(message!(AlterConfigsResourceResponse {
             error_code,
             error_message,
@@ -45,6 +34,38 @@ pub(crate) async fn handle(
         }));
     }
     message!(IncrementalAlterConfigsResponse { responses })
+}
+
+/// What happens to the keys that a request does not name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unnamed {
+    Kept,
+    /// They go back to their defaults.
+    Reset,
+}
+
+/// Changes one resource, for this API and for AlterConfigs: the error code and text of its answer.
+pub(super) async fn alter(
+    ctx: &RequestContext,
+    named: Result<ConfigResource, ControllerError>,
+    changes: Result<Vec<ConfigChange>, ControllerError>,
+    unnamed: Unnamed,
+    validate_only: bool,
+) -> (i16, Option<StrBytes>) {
+    let result = match (named, changes) {
+        (Ok(named), Ok(changes)) => {
+            let replace = unnamed == Unnamed::Reset;
+            ctx.broker
+                .controller
+                .alter_config(&named, &changes, replace, validate_only)
+                .await
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    };
+    match result {
+        Ok(()) => (error_code::NONE, None),
+        Err(error) => (error.code, Some(StrBytes::from(error.message))),
+    }
 }
 
 fn change(config: &AlterableConfig) -> Result<ConfigChange, ControllerError> {

@@ -3,9 +3,10 @@
 use kafka_wire::describe_configs_request::DescribeConfigsResource;
 use kafka_wire::{
     AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest,
-    ListConfigResourcesRequest, alter_configs_request, incremental_alter_configs_request,
+    ListConfigResourcesRequest, RequestResponsePair, alter_configs_request,
+    incremental_alter_configs_request,
 };
-use kafka_wire_core::StrBytes;
+use kafka_wire_core::{ApiVersion, KafkaEncode, StrBytes};
 
 use super::topics::is_controller_trouble;
 use super::{
@@ -140,27 +141,11 @@ impl Admin {
             request
         };
         let what = || format!("cannot change the configuration of {}", resource.label());
-        let mut retry = self.client.retry();
-        loop {
-            let result = match resource.broker_id() {
-                Some(id) => self.client.call_broker(id, build).await,
-                None => self.client.call_controller(build).await,
-            };
-            let outcome = result.and_then(|(response, _)| {
-                let answer = response
-                    .responses
-                    .first()
-                    .ok_or_else(|| unmentioned(what()))?;
-                ClientError::check(answer.error_code, answer.error_message.as_deref(), what)
-            });
-            match outcome {
-                Err(error) if is_controller_trouble(&error) => {
-                    self.client.refresh(&[], false).await.ok();
-                    retry.again(error).await?;
-                }
-                outcome => return outcome,
-            }
-        }
+        self.alter(resource, build, what, |response| {
+            let answer = response.responses.first()?;
+            Some((answer.error_code, answer.error_message.as_deref()))
+        })
+        .await
     }
 
     /// Replaces the whole configuration: keys that are not named go back to their defaults. Prefer
@@ -193,6 +178,25 @@ impl Admin {
             request
         };
         let what = || format!("cannot replace the configuration of {}", resource.label());
+        self.alter(resource, build, what, |response| {
+            let answer = response.responses.first()?;
+            Some((answer.error_code, answer.error_message.as_deref()))
+        })
+        .await
+    }
+
+    /// Sends a change to whoever makes it, again while the controller moves. `answer` is the error code
+    /// and text for the one resource that the request names.
+    async fn alter<R>(
+        &self,
+        resource: &ConfigResource,
+        build: impl Fn(ApiVersion) -> R + Copy,
+        what: impl Fn() -> String + Copy,
+        answer: impl Fn(&R::Response) -> Option<(i16, Option<&str>)>,
+    ) -> Result<(), ClientError>
+    where
+        R: RequestResponsePair + KafkaEncode,
+    {
         let mut retry = self.client.retry();
         loop {
             let result = match resource.broker_id() {
@@ -200,11 +204,8 @@ impl Admin {
                 None => self.client.call_controller(build).await,
             };
             let outcome = result.and_then(|(response, _)| {
-                let answer = response
-                    .responses
-                    .first()
-                    .ok_or_else(|| unmentioned(what()))?;
-                ClientError::check(answer.error_code, answer.error_message.as_deref(), what)
+                let (code, message) = answer(&response).ok_or_else(|| unmentioned(what()))?;
+                ClientError::check(code, message, what)
             });
             match outcome {
                 Err(error) if is_controller_trouble(&error) => {
