@@ -5,6 +5,8 @@
 //! - `controller` holds what the cluster agrees on: topics, configuration, producer ids.
 //! - `coordinator` keeps groups and their offsets.
 //! - [`replica`] is one partition, [`log`] its files.
+//! - `replication` makes this node's partitions what the metadata says, and copies from leaders.
+//! - `peer` is how brokers talk about the cluster.
 
 mod api;
 mod broker;
@@ -15,7 +17,9 @@ mod error;
 mod error_code;
 pub mod log;
 mod node;
+mod peer;
 pub mod replica;
+mod replication;
 mod server;
 
 pub use broker::{Broker, BrokerBuilder};

@@ -37,7 +37,7 @@ const READ_BUFFER: usize = 64 * 1024;
 
 /// A handle; clones share the connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Connection {
+pub struct Connection {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Outgoing>,
 }
@@ -72,7 +72,7 @@ struct Waiting {
 
 /// An answer that has not come yet. Dropping it gives it up; the connection goes on.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub struct Pending {
     answer: oneshot::Receiver<Result<Bytes, ClientError>>,
     connection: Arc<Shared>,
     api: &'static str,
@@ -80,7 +80,7 @@ pub(crate) struct Pending {
 
 impl Connection {
     /// Connects and negotiates versions.
-    pub(crate) async fn open(addr: &str, config: &ClientConfig) -> Result<Self, ClientError> {
+    pub async fn open(addr: &str, config: &ClientConfig) -> Result<Self, ClientError> {
         let opening = Self::open_unbounded(addr, config);
         match tokio::time::timeout(config.connection_timeout, opening).await {
             Ok(result) => result,
@@ -123,17 +123,18 @@ impl Connection {
         self.shared.opened
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Whether it ended.
+    pub fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::Acquire) || self.requests.is_closed()
     }
 
     /// Fails whatever is unanswered and ends the connection.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.shared.shut();
     }
 
     /// The version to use for `R`, at most `ceiling`.
-    pub(crate) fn version<R: KafkaRequest>(
+    pub fn version<R: KafkaRequest>(
         &self,
         ceiling: Option<i16>,
     ) -> Result<ApiVersion, ClientError> {
@@ -147,7 +148,7 @@ impl Connection {
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) async fn call<R>(
+    pub async fn call<R>(
         &self,
         request: &R,
         version: ApiVersion,
@@ -163,7 +164,7 @@ impl Connection {
     }
 
     /// Sends a request, in the order of the calls; the answer is waited for elsewhere.
-    pub(crate) async fn submit<R>(
+    pub async fn submit<R>(
         &self,
         request: &R,
         version: ApiVersion,
@@ -193,7 +194,7 @@ impl Connection {
     }
 
     /// Sends a frame that is encoded already, except for its correlation id.
-    pub(crate) async fn submit_frame(
+    pub async fn submit_frame(
         &self,
         head: BytesMut,
         rest: Vec<Bytes>,
@@ -246,14 +247,15 @@ impl Connection {
         (outgoing, pending)
     }
 
-    pub(crate) fn client_id(&self) -> &StrBytes {
+    /// The name brokers see.
+    pub fn client_id(&self) -> &StrBytes {
         &self.shared.client_id
     }
 }
 
 impl Pending {
     /// The answer's bytes, header included. On a timeout the connection is closed.
-    pub(crate) async fn bytes(self, timeout: Duration) -> Result<Bytes, ClientError> {
+    pub async fn bytes(self, timeout: Duration) -> Result<Bytes, ClientError> {
         match tokio::time::timeout(timeout, self.answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(self.connection.gone()),
@@ -268,7 +270,7 @@ impl Pending {
     }
 
     /// The decoded answer.
-    pub(crate) async fn decode<R>(
+    pub async fn decode<R>(
         self,
         version: ApiVersion,
         timeout: Duration,

@@ -26,6 +26,11 @@ mod producer;
 mod topic_partition;
 mod versions;
 
+/// One connection to one broker, for those who speak to each broker themselves.
+pub mod wire {
+    pub use crate::connection::{Connection, Pending};
+}
+
 pub use admin::{
     Admin, AlterConfigOp, ClusterDescription, ConfigAlteration, ConfigEntry, ConfigResource,
     ConfigResourceType, ConfigSource, GroupDescription, GroupListing, GroupMember, ListedOffset,

@@ -150,23 +150,14 @@ fn check_offset(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::image::PartitionImage;
+    use crate::controller::record::PartitionState;
     use kafka_wire_core::KafkaEncode;
 
     fn topic() -> TopicImage {
         TopicImage {
             name: "orders".into(),
             id: [7; 16],
-            partitions: [(
-                0,
-                PartitionImage {
-                    leader: 0,
-                    leader_epoch: 0,
-                    replicas: vec![0],
-                    isr: vec![0],
-                },
-            )]
-            .into(),
+            partitions: [(0, PartitionState::new(vec![0]))].into(),
             config: Default::default(),
         }
     }

@@ -1,23 +1,12 @@
 //! The cluster's metadata at one moment: immutable, shared by everyone who reads it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::record::{ConfigResource, MetadataRecord, TopicId};
+use super::record::{
+    BrokerRegistration, ConfigResource, MetadataRecord, PartitionState, TopicId,
+};
 use crate::config::layers::Settings;
-
-/// One partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PartitionImage {
-    /// The broker that leads it; -1 when none does.
-    pub(crate) leader: i32,
-    /// Grows with every change of the leader.
-    pub(crate) leader_epoch: i32,
-    /// The brokers that keep a copy, the preferred leader first.
-    pub(crate) replicas: Vec<i32>,
-    /// Those of them that have every committed record.
-    pub(crate) isr: Vec<i32>,
-}
 
 /// One topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +16,7 @@ pub(crate) struct TopicImage {
     /// Its id, which a topic of the same name created later does not have.
     pub(crate) id: TopicId,
     /// Its partitions by index, which have no gaps.
-    pub(crate) partitions: BTreeMap<i32, PartitionImage>,
+    pub(crate) partitions: BTreeMap<i32, PartitionState>,
     /// What has been set on it.
     pub(crate) config: Settings,
 }
@@ -54,11 +43,21 @@ pub(crate) fn is_internal(topic: &str) -> bool {
 pub(crate) struct MetadataImage {
     topics: BTreeMap<Arc<str>, Arc<TopicImage>>,
     names: HashMap<TopicId, Arc<str>>,
-    /// Topics that are gone but whose records may still be on disk.
-    removed: BTreeSet<TopicId>,
-    brokers: BTreeMap<String, Settings>,
+    /// Topics that were deleted, the latest last; a broker that was away deletes their records
+    /// when it is back.
+    removed: VecDeque<TopicId>,
+    broker_configs: BTreeMap<String, Settings>,
+    brokers: BTreeMap<i32, BrokerRegistration>,
+    /// The highest broker epoch ever given.
+    broker_epoch: i64,
+    cluster_id: Option<Arc<str>>,
     next_producer_id: i64,
+    /// Position in the quorum's log of the last record in here.
+    version: u64,
 }
+
+/// Deleted topics that are remembered.
+const REMOVED_MAX: usize = 10_000;
 
 impl MetadataImage {
     /// The topic called `name`.
@@ -93,12 +92,47 @@ impl MetadataImage {
 
     /// What has been set at run time for the broker `name`; empty for all brokers.
     pub(crate) fn broker_config(&self, name: &str) -> Option<&Settings> {
-        self.brokers.get(name)
+        self.broker_configs.get(name)
     }
 
     /// The lowest producer id that has not been handed out.
     pub(crate) fn next_producer_id(&self) -> i64 {
         self.next_producer_id
+    }
+
+    /// The cluster's id, once it has one.
+    pub(crate) fn cluster_id(&self) -> Option<&Arc<str>> {
+        self.cluster_id.as_ref()
+    }
+
+    /// The broker `id`, if it is registered.
+    pub(crate) fn broker(&self, id: i32) -> Option<&BrokerRegistration> {
+        self.brokers.get(&id)
+    }
+
+    /// All registered brokers by id.
+    pub(crate) fn brokers(&self) -> impl Iterator<Item = &BrokerRegistration> {
+        self.brokers.values()
+    }
+
+    /// Whether broker `id` is registered and not fenced.
+    pub(crate) fn is_live(&self, id: i32) -> bool {
+        self.brokers.get(&id).is_some_and(|broker| !broker.fenced)
+    }
+
+    /// The epoch of the next broker that registers.
+    pub(crate) fn next_broker_epoch(&self) -> i64 {
+        self.broker_epoch + 1
+    }
+
+    /// Position in the quorum's log of the last record in here. Grows with every change.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// For whoever applies records: where the last one was in the quorum's log.
+    pub(crate) fn set_version(&mut self, version: u64) {
+        self.version = version;
     }
 
     /// Applies one change. Deterministic, and total: a record about something that is not there
@@ -125,29 +159,22 @@ impl MetadataImage {
             MetadataRecord::Partition {
                 topic,
                 index,
-                leader,
-                leader_epoch,
-                replicas,
-                isr,
+                state,
             } => {
                 if let Some(topic) = self.topic_mut(topic) {
-                    let partition = PartitionImage {
-                        leader: *leader,
-                        leader_epoch: *leader_epoch,
-                        replicas: replicas.clone(),
-                        isr: isr.clone(),
-                    };
-                    topic.partitions.insert(*index, partition);
+                    topic.partitions.insert(*index, state.clone());
                 }
             }
             MetadataRecord::RemoveTopic { id } => {
                 if let Some(name) = self.names.remove(id) {
                     self.topics.remove(&name);
-                    self.removed.insert(*id);
                 }
-            }
-            MetadataRecord::ForgetTopic { id } => {
-                self.removed.remove(id);
+                if !self.removed.contains(id) {
+                    self.removed.push_back(*id);
+                }
+                if self.removed.len() > REMOVED_MAX {
+                    self.removed.pop_front();
+                }
             }
             MetadataRecord::Config {
                 resource,
@@ -161,16 +188,27 @@ impl MetadataImage {
                         };
                         &mut Arc::make_mut(topic).config
                     }
-                    ConfigResource::Broker(name) => self.brokers.entry(name.clone()).or_default(),
+                    ConfigResource::Broker(name) => self.broker_configs.entry(name.clone()).or_default(),
                 };
                 match value {
                     Some(value) => settings.insert(key.clone(), value.clone()),
                     None => settings.remove(key),
                 };
-                self.brokers.retain(|_, settings| !settings.is_empty());
+                self.broker_configs.retain(|_, settings| !settings.is_empty());
             }
             MetadataRecord::ProducerIds { next } => {
                 self.next_producer_id = self.next_producer_id.max(*next);
+            }
+            MetadataRecord::Cluster { id } => self.cluster_id = Some(id.as_str().into()),
+            MetadataRecord::Broker(broker) => {
+                self.broker_epoch = self.broker_epoch.max(broker.epoch);
+                self.brokers.insert(broker.id, broker.clone());
+            }
+            MetadataRecord::BrokerEpochs { last } => {
+                self.broker_epoch = self.broker_epoch.max(*last);
+            }
+            MetadataRecord::RemoveBroker { id } => {
+                self.brokers.remove(id);
             }
         }
     }
@@ -187,32 +225,30 @@ impl MetadataImage {
                 records.push(MetadataRecord::Partition {
                     topic: topic.id,
                     index: *index,
-                    leader: partition.leader,
-                    leader_epoch: partition.leader_epoch,
-                    replicas: partition.replicas.clone(),
-                    isr: partition.isr.clone(),
+                    state: partition.clone(),
                 });
             }
             let resource = ConfigResource::Topic(topic.name.to_string());
             records.extend(config_records(&resource, &topic.config));
         }
-        for (name, settings) in &self.brokers {
+        for (name, settings) in &self.broker_configs {
             records.extend(config_records(
                 &ConfigResource::Broker(name.clone()),
                 settings,
             ));
         }
         for id in &self.removed {
-            // A removed topic is one that was there once.
-            records.push(MetadataRecord::Topic {
-                name: REMOVED.to_owned(),
-                id: *id,
-            });
             records.push(MetadataRecord::RemoveTopic { id: *id });
         }
+        records.extend(self.brokers.values().cloned().map(MetadataRecord::Broker));
+        records.push(MetadataRecord::BrokerEpochs {
+            last: self.broker_epoch,
+        });
         records.push(MetadataRecord::ProducerIds {
             next: self.next_producer_id,
         });
+        let cluster_id = self.cluster_id.as_deref().map(str::to_owned);
+        records.extend(cluster_id.map(|id| MetadataRecord::Cluster { id }));
         records
     }
 
@@ -221,9 +257,6 @@ impl MetadataImage {
         self.topics.get_mut(name).map(Arc::make_mut)
     }
 }
-
-/// A name no topic can have.
-const REMOVED: &str = "";
 
 fn config_records<'a>(
     resource: &'a ConfigResource,
@@ -257,10 +290,7 @@ mod tests {
             MetadataRecord::Partition {
                 topic: [id; 16],
                 index: 0,
-                leader: 0,
-                leader_epoch: 0,
-                replicas: vec![0],
-                isr: vec![0],
+                state: PartitionState::new(vec![0]),
             },
         ]
     }

@@ -9,6 +9,8 @@
 pub(crate) mod folder;
 pub(crate) mod image;
 mod journal;
+pub(crate) mod operation;
+pub(crate) mod quorum;
 pub(crate) mod record;
 mod topic_config;
 pub(crate) mod topic_name;
@@ -25,9 +27,8 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub(crate) use self::image::{MetadataImage, TopicImage};
-use self::journal::Journal;
-pub(crate) use self::journal::JournalError;
-use self::record::{MetadataRecord, TopicId};
+use self::quorum::{Quorum, QuorumError};
+use self::record::{MetadataRecord, PartitionState, TopicId};
 pub(crate) use self::topic_config::{ConfigChange, ConfigOperation};
 pub(crate) use self::topics::NewTopic;
 use crate::config::BrokerConfig;
@@ -37,7 +38,7 @@ use crate::log::LogConfig;
 use crate::replica::Replicas;
 
 /// Why a change is refused.
-#[derive(Clone, Debug, Error)]
+#[derive(Clone, Debug, Error, serde::Serialize, serde::Deserialize)]
 #[error("{message}")]
 pub(crate) struct ControllerError {
     /// Kafka's error code.
@@ -78,9 +79,7 @@ pub(crate) struct Controller {
     config: Arc<BrokerConfig>,
     cluster_id: String,
     replicas: Arc<Replicas>,
-    /// Locked only on threads that may block.
-    journal: Arc<Mutex<Journal>>,
-    image: watch::Sender<Arc<MetadataImage>>,
+    quorum: Quorum,
     /// Held from deciding a change until this node's partitions follow it, so that changes of one
     /// topic do not overtake each other.
     turn: tokio::sync::Mutex<()>,
@@ -100,15 +99,12 @@ impl Controller {
         replicas: Arc<Replicas>,
     ) -> Result<Self, ControllerError> {
         let folder = data_folder.join(JOURNAL_FOLDER);
-        let (journal, image, existed) = platform::blocking::run(move || Journal::open(&folder))
-            .await
-            .map_err(|error| ControllerError::storage(&error))?;
+        let (quorum, existed) = Quorum::open(&folder, config.node_id).await?;
         let controller = Self {
             config,
             cluster_id,
             replicas,
-            journal: Arc::new(Mutex::new(journal)),
-            image: watch::Sender::new(Arc::new(image)),
+            quorum,
             turn: tokio::sync::Mutex::new(()),
             producer_ids: Mutex::new(0..0),
         };
@@ -118,7 +114,12 @@ impl Controller {
 
     /// The metadata as of now.
     pub(crate) fn image(&self) -> Arc<MetadataImage> {
-        self.image.borrow().clone()
+        self.quorum.image()
+    }
+
+    /// Follows the metadata.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<MetadataImage>> {
+        self.quorum.watch()
     }
 
     /// The cluster's id.
@@ -172,24 +173,7 @@ impl Controller {
         &self,
         records: Vec<MetadataRecord>,
     ) -> Result<Arc<MetadataImage>, ControllerError> {
-        let journal = self.journal.clone();
-        let image = self.image.clone();
-        platform::blocking::run(move || {
-            let mut journal = journal.lock();
-            journal.append(&records)?;
-            let mut next = MetadataImage::clone(&image.borrow());
-            for record in &records {
-                next.apply(record);
-            }
-            let next = Arc::new(next);
-            image.send_replace(next.clone());
-            if let Err(error) = journal.compact(&next) {
-                tracing::warn!(%error, "cannot write a snapshot of the metadata; trying again later");
-            }
-            Ok(next)
-        })
-        .await
-        .map_err(|error: JournalError| ControllerError::storage(&error))
+        Ok(self.quorum.propose(records).await?)
     }
 
     /// Makes the partitions on disk agree with the journal after a start.
@@ -259,7 +243,15 @@ impl Controller {
                 let mut epoch = known.leader_epoch.max(partition.leader_epoch());
                 if partition.tail_in_doubt() {
                     epoch += 1;
-                    records.push(self.partition_record(topic.id, *index, epoch));
+                    records.push(MetadataRecord::Partition {
+                        topic: topic.id,
+                        index: *index,
+                        state: PartitionState {
+                            leader_epoch: epoch,
+                            partition_epoch: known.partition_epoch + 1,
+                            ..known.clone()
+                        },
+                    });
                 }
                 led.push((partition, epoch));
             }
@@ -288,7 +280,14 @@ impl Controller {
                 .replicas
                 .get(name, index)
                 .map_or(0, |partition| partition.leader_epoch().max(0));
-            records.push(self.partition_record(id, index, epoch));
+            records.push(MetadataRecord::Partition {
+                topic: id,
+                index,
+                state: PartitionState {
+                    leader_epoch: epoch,
+                    ..PartitionState::new(vec![self.config.node_id])
+                },
+            });
         }
         if image::is_internal(name) {
             records.extend(self.internal_config(name));
@@ -322,25 +321,30 @@ impl Controller {
 
     /// Deletes the partitions of a removed topic and then forgets it.
     async fn delete_partitions(&self, name: &str, id: TopicId) -> Result<(), ControllerError> {
+        tracing::debug!(topic = name, id = ?id, "deleting the records of a removed topic");
         self.replicas
             .delete(name)
             .await
-            .map_err(|error| ControllerError::storage(&error))?;
-        self.commit(vec![MetadataRecord::ForgetTopic { id }])
-            .await
-            .map(|_| ())
+            .map_err(|error| ControllerError::storage(&error))
     }
 
     /// The record of a new partition, led by this node.
-    fn partition_record(&self, topic: TopicId, index: i32, leader_epoch: i32) -> MetadataRecord {
-        let node = self.config.node_id;
+    fn new_partition(&self, topic: TopicId, index: i32) -> MetadataRecord {
         MetadataRecord::Partition {
             topic,
             index,
-            leader: node,
-            leader_epoch,
-            replicas: vec![node],
-            isr: vec![node],
+            state: PartitionState::new(vec![self.config.node_id]),
         }
+    }
+}
+
+impl From<QuorumError> for ControllerError {
+    fn from(error: QuorumError) -> Self {
+        let code = match error {
+            QuorumError::NotLeader { .. } => error_code::NOT_CONTROLLER,
+            QuorumError::Storage(_) => error_code::KAFKA_STORAGE_ERROR,
+            QuorumError::Timeout => error_code::REQUEST_TIMED_OUT,
+        };
+        Self::new(code, error.to_string())
     }
 }

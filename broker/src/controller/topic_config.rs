@@ -10,7 +10,7 @@ use crate::config::topic::{TOPIC_KEYS, topic_key};
 use crate::error_code;
 
 /// What to do with one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum ConfigOperation {
     /// Set it.
     Set(String),
@@ -23,7 +23,7 @@ pub(crate) enum ConfigOperation {
 }
 
 /// A change of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct ConfigChange {
     pub(crate) key: String,
     pub(crate) operation: ConfigOperation,

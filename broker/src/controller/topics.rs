@@ -12,7 +12,7 @@ use crate::error_code;
 const PARTITIONS_PER_REQUEST_MAX: i32 = 10_000;
 
 /// A topic that is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct NewTopic {
     /// Its name.
     pub(crate) name: String,
@@ -167,7 +167,7 @@ impl Controller {
             return Ok(());
         }
         let records = (current..count)
-            .map(|index| self.partition_record(topic.id, index, 0))
+            .map(|index| self.new_partition(topic.id, index))
             .collect();
         let image = self.commit(records).await?;
         match image.topic(name) {
@@ -278,7 +278,7 @@ impl Controller {
             name: name.clone(),
             id,
         }];
-        records.extend((0..partitions).map(|index| self.partition_record(id, index, 0)));
+        records.extend((0..partitions).map(|index| self.new_partition(id, index)));
         records.extend(
             topic
                 .config

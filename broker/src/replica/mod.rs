@@ -13,6 +13,7 @@ mod error;
 mod maintenance;
 mod partition;
 mod replicas;
+mod roles;
 mod validation;
 
 #[cfg(test)]
@@ -22,3 +23,4 @@ pub use error::{AppendError, ReadError};
 pub use maintenance::Maintenance;
 pub use partition::{Appended, Isolation, Offsets, Origin, Partition, Read};
 pub use replicas::Replicas;
+pub(crate) use roles::{FollowerFetch, IsrProposal, Leading, Role};

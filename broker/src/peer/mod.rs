@@ -1,0 +1,13 @@
+//! How brokers of a cluster talk about the cluster: one request of our own, JSON in Kafka's framing,
+//! under an API key that Kafka does not use and that is not advertised. Records travel with Kafka's
+//! own Fetch.
+
+mod message;
+
+pub(crate) use message::{
+    ClusterRequest, ClusterResponse, Heartbeat, HeartbeatAnswer, JoinRequest, Joined, Refusal,
+    Registration,
+};
+
+/// The API key of [`ClusterRequest`].
+pub(crate) const CLUSTER_API: i16 = 10_000;
