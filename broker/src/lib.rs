@@ -15,6 +15,8 @@ mod controller;
 mod coordinator;
 mod error;
 mod error_code;
+#[doc(hidden)]
+pub mod inspect;
 pub mod log;
 mod node;
 mod peer;
