@@ -7,4 +7,5 @@
 
 pub mod cluster;
 pub mod crash_copy;
+pub mod determinism;
 pub mod lines;

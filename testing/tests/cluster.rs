@@ -7,34 +7,55 @@
 use std::time::Duration;
 
 use connect_testing::cluster::simulation::{Fault, Plan, run};
+use connect_testing::determinism;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs a plan for each seed.
-fn try_seeds(usual: u64, plan: impl Fn(u64) -> Plan) {
-    // Set already when several tests run in one process, which is as good.
-    drop(
-        tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_test_writer()
-            .try_init(),
-    );
+/// Longest real time of one run.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Runs the plan that `SIMULATION_SEED` names, as the only thing in this process.
+fn here(plan: impl Fn(u64) -> Plan) {
+    // Only what the test binary itself is asked for by name runs anything.
+    let Some(seed) = number("SIMULATION_SEED") else {
+        return;
+    };
+    let plan = plan(seed);
+    let outcome = determinism::seeded(seed, move || {
+        drop(
+            tracing_subscriber::fmt()
+                .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+                .with_ansi(false)
+                .try_init(),
+        );
+        run(&plan)
+    });
+    match outcome {
+        Ok(outcome) => println!("{outcome:?}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Runs a plan for each seed, each in a process of its own, so that it can be repeated.
+fn each_seed(test: &str, usual: u64) {
     let seeds = match number("SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIMULATION_SEEDS").unwrap_or(usual),
     };
     let mut failed = Vec::new();
     for seed in seeds.clone() {
-        match run(&plan(seed)) {
-            Ok(outcome) => println!(
-                "seed {seed}: {:?}, healed after {:?}",
-                outcome.summary, outcome.healed_after
+        match determinism::in_own_process(test, ("SIMULATION_SEED", &seed.to_string()), PATIENCE) {
+            Ok(said) => println!(
+                "seed {seed}: {}",
+                said.lines()
+                    .find(|line| line.starts_with("Outcome"))
+                    .unwrap_or_default()
             ),
-            Err(error) => {
+            Err(said) => {
                 println!(
-                    "{error}\nreplay with: SIMULATION_SEED={seed} cargo test -p connect-testing --test cluster"
+                    "{said}\nreplay with: SIMULATION_SEED={seed} cargo test -p connect-testing --test cluster {test} -- --ignored --exact --nocapture"
                 );
                 failed.push(seed);
             }
@@ -56,14 +77,24 @@ fn alone(seed: u64) -> Plan {
 
 #[test]
 fn one_broker_loses_nothing_when_its_process_ends_and_its_network_fails() {
-    try_seeds(5, alone);
+    each_seed("run_alone", 5);
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn run_alone() {
+    here(alone);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let plan = Plan {
-        troubles: Duration::from_secs(5),
-        ..alone(7)
+    let run = || {
+        let said = determinism::in_own_process("run_alone", ("SIMULATION_SEED", "7"), PATIENCE);
+        let said = said.unwrap();
+        said.lines()
+            .find(|line| line.starts_with("Outcome"))
+            .unwrap()
+            .to_owned()
     };
-    assert_eq!(run(&plan), run(&plan));
+    assert_eq!(run(), run());
 }
