@@ -5,19 +5,22 @@
 //! connector: read, split, encode batches, append to a log file, read back, write out. The other
 //! subcommands measure start-up, latency and memory of the shipped binary.
 
+mod cluster;
 mod raw;
 mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: connect-bench throughput [--mib N] [--rounds N] | startup | latency | idle | memory [--mib N]
+const USAGE: &str = "usage: connect-bench throughput [--mib N] [--rounds N] | startup | latency | idle | memory [--mib N] | cluster [--mib N] [--rounds N]
   throughput  a copy of N MiB (1024) of 100-byte lines beside the raw limit
   startup     from exec to the first line in the sink
   latency     from an append to the line in the sink
   idle        resident memory and CPU of an idle worker with its embedded broker
   memory      peak resident memory while N MiB (10240) are copied
-The binary measured is connect-standalone beside this one; --folder DIR is where files go (a new
+  cluster     three brokers: failover with 100 partitions (median of N, 20), N MiB (512) into one and
+              three copies, 1000 partitions
+The binaries measured are connect-standalone and connect beside this one; --folder DIR is where files go (a new
 folder in the system's temporary folder).";
 
 fn main() -> ExitCode {
@@ -34,24 +37,25 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().ok_or(USAGE)?;
     let mut mib = None;
-    let mut rounds = 3;
+    let mut rounds = None;
     let mut folder = std::env::temp_dir().join(format!("connect-bench-{}", std::process::id()));
     while let Some(flag) = arguments.next() {
         let value = arguments.next().ok_or(USAGE)?;
         match flag.as_str() {
             "--mib" => mib = Some(value.parse()?),
-            "--rounds" => rounds = value.parse()?,
+            "--rounds" => rounds = Some(value.parse()?),
             "--folder" => folder = PathBuf::from(value),
             _ => return Err(USAGE.into()),
         }
     }
     std::fs::create_dir_all(&folder)?;
     let measured = match command.as_str() {
-        "throughput" => throughput(&folder, mib.unwrap_or(1024), rounds),
+        "throughput" => throughput(&folder, mib.unwrap_or(1024), rounds.unwrap_or(3)),
         "startup" => worker::startup(&folder, 20),
         "latency" => worker::latency(&folder, 100),
         "idle" => worker::idle(&folder),
         "memory" => worker::memory(&folder, mib.unwrap_or(10 * 1024)),
+        "cluster" => cluster::measure(&folder, mib.unwrap_or(512), rounds.unwrap_or(20)),
         _ => Err(USAGE.into()),
     };
     std::fs::remove_dir_all(&folder)?;

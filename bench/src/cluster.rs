@@ -1,0 +1,366 @@
+//! Three broker processes on this machine, measured by a client: how long a dead node is felt, what
+//! a thousand partitions cost, what copies cost.
+
+use std::fs::{self, File};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka_client::{
+    Client, ClientConfig, NewTopic, Producer, ProducerConfig, ProducerRecord, TopicDescription,
+};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+const NODES: usize = 3;
+
+/// Longest wait for anything before the benchmark gives up.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// One broker process; killed when dropped.
+struct Node {
+    folder: PathBuf,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Node {
+    fn start(&mut self) -> Outcome<()> {
+        let binary = std::env::current_exe()?.with_file_name("connect");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log"))?;
+        let process = Command::new(&binary)
+            .args(["broker", "start", "server.properties"])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .map_err(|error| {
+                format!(
+                    "{}: {error}; build it first: cargo build --release",
+                    binary.display()
+                )
+            })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn kill(&mut self) -> Outcome<()> {
+        if let Some(mut process) = self.process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Outcome<()> {
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if let Some(process) = &mut self.process
+                && let Some(status) = process.try_wait()?
+            {
+                let log = fs::read_to_string(self.folder.join("log"))?;
+                return Err(format!("a broker ended with {status}:\n{log}").into());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(
+                    format!("nothing listens on port {} after {PATIENCE:?}", self.port).into(),
+                );
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Err(error) = self.kill() {
+            eprintln!("connect-bench: a broker could not be killed: {error}");
+        }
+    }
+}
+
+struct Cluster {
+    nodes: Vec<Node>,
+    client: Client,
+}
+
+impl Cluster {
+    fn start(folder: &Path) -> Outcome<Self> {
+        // Ports that were free a moment ago.
+        let listeners = (0..NODES)
+            .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
+            .collect::<Result<Vec<_>, _>>()?;
+        let ports = listeners
+            .iter()
+            .map(|listener| listener.local_addr().map(|address| address.port()))
+            .collect::<Result<Vec<_>, _>>()?;
+        drop(listeners);
+        let seeds: Vec<String> = ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        let mut nodes = Vec::new();
+        for (index, port) in ports.iter().enumerate() {
+            let folder = folder.join(format!("node-{}", index + 1));
+            fs::create_dir_all(&folder)?;
+            let keys = format!(
+                "broker.id={}\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs=data\n\
+                 controller.quorum.bootstrap.servers={}\n",
+                index + 1,
+                seeds.join(",")
+            );
+            fs::write(folder.join("server.properties"), keys)?;
+            nodes.push(Node {
+                folder,
+                port: *port,
+                process: None,
+            });
+        }
+        for node in &mut nodes {
+            node.start()?;
+        }
+        for node in &mut nodes {
+            node.wait()?;
+        }
+        Ok(Self {
+            nodes,
+            client: Client::new(ClientConfig::new(seeds))?,
+        })
+    }
+
+    async fn until_all_are_there(&self) -> Outcome<()> {
+        let began = Instant::now();
+        while self.client.cluster().await?.brokers.len() < NODES {
+            if began.elapsed() > PATIENCE {
+                return Err("not all brokers are in the cluster".into());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    async fn create(&self, topic: &str, partitions: i32, copies: i16) -> Outcome<()> {
+        let in_sync = if copies > 1 { "2" } else { "1" };
+        let topic =
+            NewTopic::new(topic, partitions, copies).with_config("min.insync.replicas", in_sync);
+        for (_, created) in self.client.admin().create_topics(&[topic], false).await? {
+            created?;
+        }
+        Ok(())
+    }
+
+    async fn describe(&self, topic: &str) -> Outcome<TopicDescription> {
+        let described = self
+            .client
+            .admin()
+            .describe_topics(&[topic.to_owned()])
+            .await?;
+        let (_, topic) = described.into_iter().next().ok_or("no description")?;
+        Ok(topic?)
+    }
+
+    /// Waits until all replicas of a topic are in sync.
+    async fn until_whole(&self, topic: &str) -> Outcome<()> {
+        let began = Instant::now();
+        loop {
+            // Right after a death, the one that is asked may not know yet.
+            if let Ok(topic) = self.describe(topic).await
+                && topic.partitions.iter().all(|partition| {
+                    partition.leader >= 0 && partition.isr.len() == partition.replicas.len()
+                })
+            {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(format!("{topic} is not in sync after {PATIENCE:?}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The node that leads most partitions of a topic.
+    async fn busiest(&self, topic: &str) -> Outcome<usize> {
+        let topic = self.describe(topic).await?;
+        let led = |node: &usize| {
+            let id = i32::try_from(*node + 1).unwrap_or(0);
+            let partitions = topic.partitions.iter();
+            partitions
+                .filter(|partition| partition.leader == id)
+                .count()
+        };
+        (0..self.nodes.len())
+            .max_by_key(led)
+            .ok_or_else(|| "no nodes".into())
+    }
+
+    fn node(&mut self, index: usize) -> Outcome<&mut Node> {
+        self.nodes
+            .get_mut(index)
+            .ok_or_else(|| "no such node".into())
+    }
+}
+
+fn producer(client: &Client) -> Outcome<Producer> {
+    let mut config = ProducerConfig::default();
+    config.linger = Duration::ZERO;
+    Ok(Producer::new(client.clone(), config)?)
+}
+
+/// Writes one record to each partition; until all are acknowledged.
+async fn write_to_each(
+    producer: &Producer,
+    topic: &Arc<str>,
+    partitions: i32,
+) -> Outcome<Duration> {
+    let began = Instant::now();
+    let record = |partition| ProducerRecord {
+        partition: Some(partition),
+        ..ProducerRecord::value("x")
+    };
+    let records = (0..partitions).map(record).collect();
+    producer.send(topic, records).await?.await?;
+    Ok(began.elapsed())
+}
+
+fn median(values: &mut [Duration]) -> Duration {
+    values.sort();
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// All of it.
+pub(crate) fn measure(folder: &Path, mib: u64, rounds: usize) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let began = Instant::now();
+    let mut cluster = Cluster::start(folder)?;
+    runtime.block_on(async {
+        cluster.until_all_are_there().await?;
+        println!(
+            "three brokers from nothing: {:.0} ms",
+            milliseconds(began.elapsed())
+        );
+        failover(&mut cluster, rounds).await?;
+        throughput(&cluster, mib).await?;
+        thousand(&mut cluster).await
+    })
+}
+
+/// From kill -9 of the busiest node until every one of 100 partitions took a write with acks=all.
+async fn failover(cluster: &mut Cluster, rounds: usize) -> Outcome<()> {
+    const PARTITIONS: i32 = 100;
+    let topic: Arc<str> = "failover".into();
+    cluster.create(&topic, PARTITIONS, 3).await?;
+    cluster.until_whole(&topic).await?;
+    let producer = producer(&cluster.client)?;
+    write_to_each(&producer, &topic, PARTITIONS).await?;
+    let (mut times, mut back) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let busiest = cluster.busiest(&topic).await?;
+        let node = cluster.node(busiest)?;
+        node.kill()?;
+        times.push(write_to_each(&producer, &topic, PARTITIONS).await?);
+        let node = cluster.node(busiest)?;
+        let began = Instant::now();
+        node.start()?;
+        node.wait()?;
+        cluster.until_whole(&topic).await?;
+        back.push(began.elapsed());
+    }
+    let worst = times.iter().max().copied().unwrap_or_default();
+    println!(
+        "kill -9 to a write in each of {PARTITIONS} partitions, median of {rounds}: {:.0} ms (worst {:.0})",
+        milliseconds(median(&mut times)),
+        milliseconds(worst)
+    );
+    println!(
+        "start of the killed node to all in sync, median: {:.0} ms",
+        milliseconds(median(&mut back))
+    );
+    Ok(())
+}
+
+/// The same records into one copy and into three.
+async fn throughput(cluster: &Cluster, mib: u64) -> Outcome<()> {
+    const PARTITIONS: i32 = 6;
+    let line = [b'x'; 100];
+    let count = (mib << 20) / line.len() as u64;
+    let mut rates = Vec::new();
+    for copies in [1, 3] {
+        let topic: Arc<str> = format!("copies-{copies}").into();
+        cluster.create(&topic, PARTITIONS, copies).await?;
+        cluster.until_whole(&topic).await?;
+        let producer = Producer::new(cluster.client.clone(), ProducerConfig::default())?;
+        let record = ProducerRecord::value(bytes::Bytes::copy_from_slice(&line));
+        let began = Instant::now();
+        let mut sent = 0;
+        while sent < count {
+            let part = 1000.min(count - sent);
+            let records = (0..part).map(|_| record.clone()).collect();
+            drop(producer.send(&topic, records).await?);
+            sent += part;
+        }
+        producer.flush().await?;
+        let seconds = began.elapsed().as_secs_f64();
+        #[allow(clippy::cast_precision_loss)]
+        let rate = mib as f64 / seconds;
+        println!(
+            "{mib} MiB of 100-byte records, acks=all, {copies} copies: {seconds:.2} s, {rate:.0} MiB/s"
+        );
+        rates.push(rate);
+        producer.close(Duration::from_secs(1)).await;
+    }
+    if let [one, three] = rates.as_slice() {
+        println!(
+            "three copies reach {:.2} of one, on one machine that does all the work",
+            three / one
+        );
+    }
+    Ok(())
+}
+
+/// A thousand partitions with three copies: made, written to, and a node of theirs restarted.
+async fn thousand(cluster: &mut Cluster) -> Outcome<()> {
+    const PARTITIONS: i32 = 1000;
+    let topic: Arc<str> = "thousand".into();
+    let began = Instant::now();
+    cluster.create(&topic, PARTITIONS, 3).await?;
+    let answered = began.elapsed();
+    cluster.until_whole(&topic).await?;
+    let producer = producer(&cluster.client)?;
+    write_to_each(&producer, &topic, PARTITIONS).await?;
+    println!(
+        "{PARTITIONS} partitions with three copies: created in {:.0} ms, all written to after {:.0} ms",
+        milliseconds(answered),
+        milliseconds(began.elapsed())
+    );
+    let busiest = cluster.busiest(&topic).await?;
+    let node = cluster.node(busiest)?;
+    node.kill()?;
+    let gone = write_to_each(&producer, &topic, PARTITIONS).await?;
+    let began = Instant::now();
+    let node = cluster.node(busiest)?;
+    node.start()?;
+    node.wait()?;
+    let listens = began.elapsed();
+    cluster.until_whole(&topic).await?;
+    println!(
+        "kill -9 of a node with {PARTITIONS} partitions: all written to after {:.0} ms; started again it listens after {:.0} ms and is in sync after {:.0} ms",
+        milliseconds(gone),
+        milliseconds(listens),
+        milliseconds(began.elapsed())
+    );
+    Ok(())
+}
