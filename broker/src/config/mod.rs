@@ -2,6 +2,7 @@
 //! mistake reported at once.
 
 pub(crate) mod broker_keys;
+mod cluster;
 pub(crate) mod definition;
 pub(crate) mod layers;
 mod listener;
@@ -14,10 +15,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::broker_keys::{BROKER_KEYS, broker_key};
+pub(crate) use self::cluster::{ClusterSettings, ReplicationSettings};
 use self::definition::elements;
 use self::layers::{Layers, Settings};
 pub use self::listener::Listener;
-use self::topic::TOPIC_KEYS;
+use self::topic::{TOPIC_KEYS, is_about_cluster};
 use crate::coordinator::GroupSettings;
 use crate::log::{LogConfig, LogOptions};
 
@@ -70,6 +72,8 @@ pub struct BrokerConfig {
     pub(crate) offsets_topic_partitions: i32,
     pub(crate) offsets_topic_segment_bytes: i32,
     pub(crate) groups: GroupSettings,
+    pub(crate) cluster: ClusterSettings,
+    pub(crate) replication: ReplicationSettings,
     /// The settings as given, for describing them and for topics to fall back to.
     pub(crate) settings: Settings,
 }
@@ -136,15 +140,7 @@ impl BrokerConfig {
                 "must not be larger than group.max.session.timeout.ms".to_owned(),
             );
         }
-        for key in [
-            "default.replication.factor",
-            "offsets.topic.replication.factor",
-        ] {
-            // Kafka's sample files say 3 or more here, for clusters; one node can keep one copy.
-            if values.int(key) > 1 {
-                warnings.add(key, "is taken as 1 while there is one broker".to_owned());
-            }
-        }
+        let cluster = ClusterSettings::read(&values, &listeners, &mut problems);
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -191,6 +187,8 @@ impl BrokerConfig {
                     .millis("offsets.retention.check.interval.ms"),
                 compression: codec,
             },
+            cluster,
+            replication: ReplicationSettings::read(&values),
             warnings: warnings.0,
             settings,
         })
@@ -263,6 +261,7 @@ impl BrokerConfig {
 pub(crate) fn log_config(layers: &Layers<'_>) -> LogConfig {
     let effective: Settings = TOPIC_KEYS
         .iter()
+        .filter(|key| !is_about_cluster(key.name))
         .filter_map(|key| Some((key.name.to_owned(), layers.topic_value(key)?.1)))
         .collect();
     LogConfig::parse(&effective, &LogConfig::default()).unwrap_or_else(|problems| {
