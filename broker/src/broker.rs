@@ -66,10 +66,16 @@ impl Broker {
             let (paths, node_id) = (config.log_dirs.clone(), config.node_id);
             let cluster_id = config.settings.get("cluster.id").cloned();
             platform::blocking::run(move || {
-                DataFolders::open(&paths, node_id, cluster_id.as_deref())
+                let mut folders = DataFolders::open(&paths, node_id, cluster_id.as_deref())?;
+                let id = folders
+                    .cluster_id
+                    .clone()
+                    .or(cluster_id)
+                    .unwrap_or_else(crate::controller::folder::new_id);
+                folders.belong_to(&id).map(|()| folders)
             })
             .await
-            .map_err(|error| BrokerError::Folder(error.to_string()))?
+            .map_err(|error: crate::controller::folder::FolderError| BrokerError::Folder(error.to_string()))?
         };
         let storage = |error: &dyn std::fmt::Display| BrokerError::Storage(error.to_string());
         let replicas = Replicas::open(config.log_dirs.clone(), config.log_options())
@@ -81,7 +87,7 @@ impl Broker {
             .ok_or_else(|| storage(&"log.dirs names no folder"))?;
         let controller = Controller::open(
             config.clone(),
-            folders.cluster_id.clone(),
+            folders.cluster_id.clone().unwrap_or_default(),
             metadata_folder,
             replicas.clone(),
         )

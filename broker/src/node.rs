@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use crate::api::fetch_memory::FetchMemory;
 use crate::api::fetch_session::FetchSessions;
 use crate::config::{AdvertisedAddress, BrokerConfig};
-use crate::controller::{Controller, TopicImage};
+use crate::controller::record::BrokerRegistration;
+use crate::controller::{Controller, MetadataImage, TopicImage};
 use crate::coordinator::GroupCoordinator;
 use crate::error_code;
 use crate::replica::Replicas;
@@ -50,6 +51,86 @@ impl RequestContext {
     pub(crate) fn advertised(&self) -> AdvertisedAddress {
         self.broker.config.advertised_to(self.local)
     }
+
+    /// The brokers this client may be sent to: those that are live, each with its address for the
+    /// listener the client came through.
+    pub(crate) fn live_brokers(&self, image: &MetadataImage) -> Vec<BrokerAddress> {
+        let mut brokers: Vec<BrokerAddress> = image
+            .brokers()
+            .filter(|broker| !broker.fenced)
+            .map(|broker| self.reached(broker))
+            .collect();
+        if brokers.is_empty() {
+            // Cut off from all others, it is still the one that answers.
+            brokers.push(BrokerAddress {
+                id: self.broker.config.node_id,
+                address: self.advertised(),
+                rack: self.broker.config.rack.clone(),
+                fenced: true,
+            });
+        }
+        brokers
+    }
+
+    /// Where this client reaches broker `id`, if that is live.
+    pub(crate) fn live_broker(&self, image: &MetadataImage, id: i32) -> Option<BrokerAddress> {
+        image
+            .broker(id)
+            .filter(|broker| !broker.fenced)
+            .map(|broker| self.reached(broker))
+    }
+
+    /// Where this client reaches `broker`.
+    pub(crate) fn reached(&self, broker: &BrokerRegistration) -> BrokerAddress {
+        let address = if broker.id == self.broker.config.node_id {
+            self.advertised()
+        } else {
+            let listener = self.broker.config.listener_at(self.local);
+            let same = |name: &str| listener.is_some_and(|listener| listener.name == name);
+            broker
+                .endpoints
+                .iter()
+                .find(|endpoint| same(&endpoint.listener))
+                .or_else(|| broker.endpoints.first())
+                .map(|endpoint| AdvertisedAddress {
+                    host: endpoint.host.clone(),
+                    port: endpoint.port,
+                })
+                .unwrap_or_default()
+        };
+        BrokerAddress {
+            id: broker.id,
+            address,
+            rack: broker.rack.clone(),
+            fenced: broker.fenced,
+        }
+    }
+
+    /// A live broker to send changes to. Any would do, because each passes them on; the active
+    /// controller saves that hop.
+    pub(crate) fn controller_id(&self, image: &MetadataImage) -> i32 {
+        let me = self.broker.config.node_id;
+        let active = self.broker.controller.leadership().leader;
+        active
+            .filter(|id| image.is_live(*id))
+            .or_else(|| image.is_live(me).then_some(me))
+            .or_else(|| {
+                image
+                    .brokers()
+                    .find(|broker| !broker.fenced)
+                    .map(|broker| broker.id)
+            })
+            .unwrap_or(me)
+    }
+}
+
+/// A broker as a client reaches it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BrokerAddress {
+    pub(crate) id: i32,
+    pub(crate) address: AdvertisedAddress,
+    pub(crate) rack: Option<String>,
+    pub(crate) fenced: bool,
 }
 
 impl Node {

@@ -50,6 +50,7 @@ macro_rules! apis {
 }
 
 mod alter_configs;
+mod alter_partition_reassignments;
 pub(crate) mod api_versions;
 mod create_partitions;
 mod create_topics;
@@ -58,18 +59,23 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 pub(crate) mod fetch;
 pub(crate) mod fetch_memory;
 pub(crate) mod fetch_session;
 mod incremental_alter_configs;
 mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod message;
 mod metadata;
 mod offset_for_leader_epoch;
 pub(crate) mod produce;
+mod remove_raft_voter;
 mod response;
+mod unregister_broker;
 
 mod delete_groups;
 mod describe_groups;
@@ -99,6 +105,12 @@ apis! {
     describe_cluster: DescribeClusterRequest,
     list_config_resources: ListConfigResourcesRequest,
     describe_topic_partitions: DescribeTopicPartitionsRequest,
+    elect_leaders: ElectLeadersRequest,
+    alter_partition_reassignments: AlterPartitionReassignmentsRequest,
+    list_partition_reassignments: ListPartitionReassignmentsRequest,
+    describe_quorum: DescribeQuorumRequest,
+    unregister_broker: UnregisterBrokerRequest,
+    remove_raft_voter: RemoveRaftVoterRequest,
 
     offset_commit: OffsetCommitRequest,
     offset_fetch: OffsetFetchRequest,
@@ -269,6 +281,10 @@ const CHANGING: &[i16] = &[
     <kafka_wire::CreatePartitionsRequest as KafkaRequest>::API_KEY.value(),
     <kafka_wire::AlterConfigsRequest as KafkaRequest>::API_KEY.value(),
     <kafka_wire::IncrementalAlterConfigsRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::ElectLeadersRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::AlterPartitionReassignmentsRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::UnregisterBrokerRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::RemoveRaftVoterRequest as KafkaRequest>::API_KEY.value(),
 ];
 
 /// Runs `work` in a task of its own and waits for it; cancelling the wait does not end it.

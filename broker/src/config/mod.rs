@@ -39,7 +39,7 @@ impl fmt::Display for ConfigProblem {
 }
 
 /// An address clients are told to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AdvertisedAddress {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -194,13 +194,18 @@ impl BrokerConfig {
         })
     }
 
-    /// The address a client that reached `local` is told to connect to.
-    pub(crate) fn advertised_to(&self, local: SocketAddr) -> AdvertisedAddress {
-        let listener = self
-            .listeners
+    /// The listener behind the address a client reached.
+    pub(crate) fn listener_at(&self, local: SocketAddr) -> Option<&Listener> {
+        self.listeners
             .iter()
             .find(|listener| listener.port == local.port())
-            .or_else(|| self.listeners.first());
+            .or_else(|| self.listeners.iter().find(|listener| listener.port == 0))
+            .or_else(|| self.listeners.first())
+    }
+
+    /// The address a client that reached `local` is told to connect to.
+    pub(crate) fn advertised_to(&self, local: SocketAddr) -> AdvertisedAddress {
+        let listener = self.listener_at(local);
         let advertised = self
             .advertised
             .iter()
