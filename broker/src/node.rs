@@ -66,7 +66,7 @@ impl RequestContext {
                 id: self.broker.config.node_id,
                 address: self.advertised(),
                 rack: self.broker.config.rack.clone(),
-                fenced: true,
+                fenced: false,
             });
         }
         brokers

@@ -80,9 +80,8 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         "controller.listener.names",
         LIST,
         None,
-        "The listeners of the controller.",
-    )
-    .without_effect(),
+        "Listeners for the other brokers, which clients are not told of.",
+    ),
     Definition::new(
         "controller.quorum.bootstrap.servers",
         LIST,

@@ -52,6 +52,9 @@ pub struct BrokerConfig {
     pub node_id: i32,
     /// Where it listens.
     pub listeners: Vec<Listener>,
+    /// Where it listens for the other brokers alone. Nothing is different there, but Kafka's files
+    /// name such addresses for finding the cluster.
+    pub(crate) controller_listeners: Vec<Listener>,
     /// What it tells clients to connect to; empty means the address the client reached.
     pub advertised: Vec<Listener>,
     /// The data folders; never empty.
@@ -122,7 +125,7 @@ impl BrokerConfig {
         if node_id < 0 {
             problems.add("node.id", format!("\"{node_id}\" must be at least 0"));
         }
-        let listeners = values.listeners(&mut problems);
+        let (listeners, controller_listeners) = values.listeners(&mut problems);
         let advertised = values.advertised(&mut problems);
         let log_dirs: Vec<PathBuf> = elements(
             &values
@@ -156,6 +159,7 @@ impl BrokerConfig {
         Ok(Self {
             node_id,
             listeners,
+            controller_listeners,
             advertised,
             log_dirs,
             rack: values.text("broker.rack").filter(|rack| !rack.is_empty()),
@@ -335,14 +339,16 @@ impl Values<'_> {
         self.text(key).is_some_and(|value| value == "true")
     }
 
-    /// The listeners for clients: all but those that are only for controllers.
-    fn listeners(&self, problems: &mut Problems) -> Vec<Listener> {
+    /// The listeners for clients, and those that are only for controllers.
+    fn listeners(&self, problems: &mut Problems) -> (Vec<Listener>, Vec<Listener>) {
         const KEY: &str = "listeners";
-        let mut listeners = self.parse_listeners(KEY, problems);
         let controller = self.text("controller.listener.names").unwrap_or_default();
-        listeners.retain(|listener| {
-            !elements(&controller).any(|name| name.eq_ignore_ascii_case(&listener.name))
-        });
+        let (controller_listeners, listeners): (Vec<Listener>, Vec<Listener>) = self
+            .parse_listeners(KEY, problems)
+            .into_iter()
+            .partition(|listener| {
+                elements(&controller).any(|name| name.eq_ignore_ascii_case(&listener.name))
+            });
         let protocols = self
             .text("listener.security.protocol.map")
             .unwrap_or_default();
@@ -366,7 +372,7 @@ impl Values<'_> {
                 "names no address for clients; write it as PLAINTEXT://127.0.0.1:9092".to_owned(),
             );
         }
-        listeners
+        (listeners, controller_listeners)
     }
 
     fn advertised(&self, problems: &mut Problems) -> Vec<Listener> {
@@ -534,6 +540,7 @@ mod tests {
         ]))
         .unwrap();
         assert_eq!(config.listeners.len(), 1);
+        assert_eq!(config.controller_listeners.len(), 1);
         let reached = "10.0.0.7:9092".parse().unwrap();
         assert_eq!(config.advertised_to(reached).host, "localhost");
     }

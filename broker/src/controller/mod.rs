@@ -8,7 +8,6 @@
 
 pub(crate) mod folder;
 pub(crate) mod image;
-mod life_stub;
 mod journal;
 pub(crate) mod operation;
 pub(crate) mod quorum;
