@@ -19,6 +19,9 @@ pub(crate) struct TopicImage {
     pub(crate) partitions: BTreeMap<i32, PartitionState>,
     /// What has been set on it.
     pub(crate) config: Settings,
+    /// Replicas each partition gets when there are enough brokers; none where their number was
+    /// chosen by a person.
+    pub(crate) copies_wanted: Option<i16>,
 }
 
 impl TopicImage {
@@ -120,6 +123,13 @@ impl MetadataImage {
         self.brokers.get(&id).is_some_and(|broker| !broker.fenced)
     }
 
+    /// The brokers that may be given replicas.
+    pub(crate) fn usable_brokers(&self) -> impl Iterator<Item = &BrokerRegistration> {
+        self.brokers
+            .values()
+            .filter(|broker| !broker.fenced && !broker.shutting_down && !broker.leaving)
+    }
+
     /// The epoch of the next broker that registers.
     pub(crate) fn next_broker_epoch(&self) -> i64 {
         self.broker_epoch + 1
@@ -136,11 +146,15 @@ impl MetadataImage {
     }
 
     /// Applies one change. Deterministic, and total: a record about something that is not there
-    /// changes nothing.
+    /// changes nothing, and neither does one that was decided on an older state than the present
+    /// one, as a leader of the quorum that lost and regained its place could do.
     pub(crate) fn apply(&mut self, record: &MetadataRecord) {
         match record {
             MetadataRecord::Topic { name, id } => {
                 let name: Arc<str> = name.as_str().into();
+                if self.topics.get(&name).is_some_and(|topic| topic.id != *id) {
+                    return;
+                }
                 self.names.insert(*id, name.clone());
                 let config = self
                     .topics
@@ -153,6 +167,7 @@ impl MetadataImage {
                     id: *id,
                     partitions: BTreeMap::new(),
                     config,
+                    copies_wanted: None,
                 };
                 self.topics.insert(name, Arc::new(topic));
             }
@@ -162,7 +177,18 @@ impl MetadataImage {
                 state,
             } => {
                 if let Some(topic) = self.topic_mut(topic) {
-                    topic.partitions.insert(*index, state.clone());
+                    let outdated = topic
+                        .partitions
+                        .get(index)
+                        .is_some_and(|known| state.partition_epoch <= known.partition_epoch);
+                    if !outdated {
+                        topic.partitions.insert(*index, state.clone());
+                    }
+                }
+            }
+            MetadataRecord::Copies { topic, wanted } => {
+                if let Some(topic) = self.topic_mut(topic) {
+                    topic.copies_wanted = *wanted;
                 }
             }
             MetadataRecord::RemoveTopic { id } => {
@@ -201,6 +227,10 @@ impl MetadataImage {
             }
             MetadataRecord::Cluster { id } => self.cluster_id = Some(id.as_str().into()),
             MetadataRecord::Broker(broker) => {
+                let known = self.brokers.get(&broker.id);
+                if known.is_some_and(|known| broker.epoch < known.epoch) {
+                    return;
+                }
                 self.broker_epoch = self.broker_epoch.max(broker.epoch);
                 self.brokers.insert(broker.id, broker.clone());
             }
@@ -226,6 +256,12 @@ impl MetadataImage {
                     topic: topic.id,
                     index: *index,
                     state: partition.clone(),
+                });
+            }
+            if topic.copies_wanted.is_some() {
+                records.push(MetadataRecord::Copies {
+                    topic: topic.id,
+                    wanted: topic.copies_wanted,
                 });
             }
             let resource = ConfigResource::Topic(topic.name.to_string());
