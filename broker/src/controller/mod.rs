@@ -34,7 +34,7 @@ use crate::config::BrokerConfig;
 use crate::config::layers::Layers;
 use crate::error_code;
 use crate::log::LogConfig;
-use crate::peer::Peers;
+use crate::peer::{ClusterRequest, ClusterResponse, Peers, Refusal};
 use crate::replica::Replicas;
 
 /// Why a change is refused.
@@ -172,6 +172,26 @@ impl Controller {
             .await?;
         *self.producer_ids.lock() = first + 1..next;
         Ok(first)
+    }
+
+    /// Answers another broker.
+    pub(crate) async fn answer(&self, request: ClusterRequest) -> ClusterResponse {
+        match request {
+            ClusterRequest::Quorum(message) => {
+                ClusterResponse::Quorum(self.quorum.answer(message).await)
+            }
+            ClusterRequest::QuorumStatus => ClusterResponse::QuorumStatus(self.quorum.status()),
+            _ => ClusterResponse::Refused(Refusal {
+                code: error_code::NOT_CONTROLLER,
+                message: "this node is no active controller".to_owned(),
+                leader: self.quorum.leader_address(),
+            }),
+        }
+    }
+
+    /// A connection that carried the heartbeats of `broker` ended.
+    pub(crate) fn connection_lost(&self, broker: i32, epoch: i64) {
+        tracing::debug!(broker, epoch, "a connection with heartbeats ended");
     }
 
     /// Makes records durable and applies them. Once begun it completes, even if the caller is

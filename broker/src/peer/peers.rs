@@ -297,3 +297,63 @@ async fn connect(address: &str) -> io::Result<TcpStream> {
     }
     Err(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Broker;
+    use crate::peer::Heartbeat;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
+    #[tokio::test]
+    async fn a_broker_answers_others_until_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Broker::builder()
+            .listen("127.0.0.1:0")
+            .data_dir(folder.path())
+            .start()
+            .await
+            .unwrap();
+        let address = broker.addr().to_string();
+        let peers = Peers::new();
+        for _ in 0..3 {
+            let answer = peers
+                .call(&address, ClusterRequest::QuorumStatus, soon())
+                .await;
+            let Ok(ClusterResponse::QuorumStatus(status)) = answer else {
+                panic!("{answer:?}");
+            };
+            assert_eq!(status.voters.len(), 1);
+        }
+        assert_eq!(peers.probe(&address).await, Probe::Alive);
+        let message = peers.send(address.clone(), Value::Null, Duration::from_secs(5));
+        assert!(message.await.unwrap().to_string().contains("unreadable"));
+        broker.shutdown().await;
+        assert_eq!(peers.probe(&address).await, Probe::Dead);
+        let heartbeat = ClusterRequest::Heartbeat(Heartbeat {
+            broker: 1,
+            broker_epoch: 1,
+            version: 0,
+            shutting_down: false,
+        });
+        let refused = peers.call(&address, heartbeat, soon()).await;
+        assert!(matches!(refused, Err(PeerError::Refused(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_does_not_answer_keeps_no_later_request_waiting() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let peers = Peers::new();
+        for _ in 0..2 {
+            let deadline = Instant::now() + Duration::from_millis(100);
+            let silent = peers.call(&address, ClusterRequest::Quorum(Value::Null), deadline);
+            let answer = silent.await;
+            assert!(matches!(answer, Err(PeerError::Timeout(_))), "{answer:?}");
+            assert!(Instant::now() < deadline + Duration::from_secs(1));
+        }
+    }
+}

@@ -27,7 +27,7 @@ const CANVASS_TIME: Duration = Duration::from_millis(500);
 const ASK_AGAIN: Duration = Duration::from_millis(60);
 /// The pause before starting again after the disk refused, at first and at most.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
-const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A snapshot is made when the log's file has grown by this since the last.
 const SNAPSHOT_BYTES: u64 = 4 * 1024 * 1024;
 

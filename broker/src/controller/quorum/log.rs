@@ -337,6 +337,8 @@ pub(super) struct Log {
     file: parking_lot::Mutex<LogFile>,
     contents: parking_lot::Mutex<Contents>,
     length: AtomicU64,
+    /// Why the last change could not be written, if it could not.
+    failure: parking_lot::Mutex<Option<String>>,
 }
 
 impl Log {
@@ -350,6 +352,7 @@ impl Log {
             length: AtomicU64::new(file.length),
             file: parking_lot::Mutex::new(file),
             contents: parking_lot::Mutex::new(contents),
+            failure: parking_lot::Mutex::default(),
         })
     }
 
@@ -364,11 +367,28 @@ impl Log {
     }
 
     /// Changes the file. Blocks.
-    fn write<T>(&self, change: impl FnOnce(&mut LogFile) -> T) -> T {
+    fn write(
+        &self,
+        change: impl FnOnce(&mut LogFile) -> Result<(), FileError>,
+    ) -> Result<(), FileError> {
         let mut file = self.file.lock();
         let changed = change(&mut file);
         self.length.store(file.length, Ordering::Relaxed);
+        *self.failure.lock() = changed.as_ref().err().map(ToString::to_string);
         changed
+    }
+
+    /// Why the last change could not be written, if it could not.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
+    }
+
+    /// Makes the disk refuse every change, or take them again.
+    #[cfg(test)]
+    pub(super) fn refuse_changes(&self, refuse: bool) {
+        let mut file = self.file.lock();
+        let options = fs::OpenOptions::new().read(true).write(!refuse);
+        file.file = options.open(&file.path).unwrap();
     }
 
     /// Whether nothing was ever in it.
@@ -490,4 +510,159 @@ fn encode(pieces: &[Piece<&Entry>]) -> io::Result<Vec<u8>> {
 
 fn file_name(generation: u64) -> String {
     format!("{generation:020}.log")
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::EntryPayload;
+
+    use super::*;
+    use crate::controller::record::MetadataRecord;
+
+    fn at(index: u64) -> LogId {
+        LogId::new(openraft::LeaderId::new(1, 0), index)
+    }
+
+    fn entry(index: u64, next: i64) -> Entry {
+        Entry {
+            log_id: at(index),
+            payload: EntryPayload::Normal(vec![MetadataRecord::ProducerIds { next }]),
+        }
+    }
+
+    fn indexes(log: &Log) -> Vec<u64> {
+        log.read(|log| {
+            log.range(0, u64::MAX)
+                .map(|entry| entry.log_id.index)
+                .collect()
+        })
+    }
+
+    #[test]
+    fn what_was_appended_is_there_after_opening_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path()).unwrap();
+        assert!(log.is_new());
+        log.vote(Vote::new(3, 7)).unwrap();
+        log.append(vec![entry(0, 1), entry(1, 2), entry(2, 3)])
+            .unwrap();
+        log.committed(at(1)).unwrap();
+        log.truncate(2).unwrap();
+        log.append(vec![entry(2, 4)]).unwrap();
+        log.purge(at(0)).unwrap();
+        drop(log);
+        let log = Log::open(folder.path()).unwrap();
+        assert!(!log.is_new());
+        assert_eq!(indexes(&log), [1, 2]);
+        log.read(|log| {
+            assert_eq!(log.vote, Some(Vote::new(3, 7)));
+            assert_eq!((log.committed, log.purged), (Some(at(1)), Some(at(0))));
+            assert_eq!(log.range(2, 3).next(), Some(&entry(2, 4)));
+            assert_eq!(log.range(0, 2).count(), 1);
+        });
+    }
+
+    #[test]
+    fn a_tail_cut_at_any_byte_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path()).unwrap();
+        log.append(vec![entry(0, 1000)]).unwrap();
+        let first = log.length() as usize;
+        log.append(vec![entry(1, 2000)]).unwrap();
+        let path = log.file.lock().path.clone();
+        let whole = fs::read(&path).unwrap();
+        drop(log);
+        for cut in first..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let log = Log::open(folder.path()).unwrap();
+            assert_eq!(indexes(&log), [0], "cut at {cut}");
+            log.append(vec![entry(1, 3000)]).unwrap();
+            drop(log);
+            let log = Log::open(folder.path()).unwrap();
+            assert_eq!(
+                log.read(|log| log.range(1, 2).next().cloned()),
+                Some(entry(1, 3000))
+            );
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_in_an_entry_that_others_follow_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path()).unwrap();
+        log.append(vec![entry(0, 1000)]).unwrap();
+        let first = log.length() as usize;
+        log.append(vec![entry(1, 2000)]).unwrap();
+        let path = log.file.lock().path.clone();
+        drop(log);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..first {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            let error = Log::open(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("is damaged"), "byte {at}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_large_file_is_rewritten_without_what_was_purged() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path()).unwrap();
+        log.vote(Vote::new(1, 1)).unwrap();
+        let mut next = 0;
+        while log.length() < REWRITE_BYTES {
+            let many = (0..100).map(|more| entry(next + more, 1)).collect();
+            log.append(many).unwrap();
+            next += 100;
+        }
+        log.committed(at(next - 1)).unwrap();
+        log.purge(at(next - 3)).unwrap();
+        assert!(log.length() < 1000);
+        log.append(vec![entry(next, 9)]).unwrap();
+        drop(log);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let log = Log::open(folder.path()).unwrap();
+        assert_eq!(indexes(&log), [next - 2, next - 1, next]);
+        assert_eq!(log.read(|log| log.committed), Some(at(next - 1)));
+        assert_eq!(log.read(|log| log.vote), Some(Vote::new(1, 1)));
+    }
+
+    #[test]
+    fn a_new_generation_that_could_not_be_finished_does_not_hide_later_entries() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path()).unwrap();
+        log.append(vec![entry(0, 1)]).unwrap();
+        {
+            // As if only making its name durable had failed: it is there.
+            let mut file = log.file.lock();
+            let stray = folder.path().join(file_name(1));
+            std::fs::write(&stray, encode(&[Piece::Vote(Vote::new(9, 9))]).unwrap()).unwrap();
+            file.broken = true;
+            file.stray = Some(stray);
+        }
+        log.append(vec![entry(1, 2)]).unwrap();
+        drop(log);
+        assert_eq!(indexes(&Log::open(folder.path()).unwrap()), [0, 1]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path()).unwrap();
+        log.append(vec![entry(0, 1)]).unwrap();
+        log.refuse_changes(true);
+        assert!(log.append(vec![entry(1, 2)]).is_err());
+        assert!(log.failure().is_some());
+        assert!(log.repair().is_err());
+        log.refuse_changes(false);
+        log.append(vec![entry(1, 3)]).unwrap();
+        assert_eq!(log.failure(), None);
+        drop(log);
+        let log = Log::open(folder.path()).unwrap();
+        assert_eq!(
+            log.read(|log| log.range(1, 2).next().cloned()),
+            Some(entry(1, 3))
+        );
+    }
 }

@@ -19,6 +19,8 @@ mod members;
 mod network;
 mod raft_types;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -395,7 +397,7 @@ impl Core {
 
     /// Why nothing can be agreed on here.
     fn down(&self) -> QuorumError {
-        match self.failure.lock().clone() {
+        match self.log.failure().or_else(|| self.failure.lock().clone()) {
             Some(failure) => QuorumError::Storage(failure),
             None => QuorumError::NotLeader { leader: None },
         }

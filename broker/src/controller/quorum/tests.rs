@@ -190,9 +190,10 @@ async fn a_quorum_of_one_leads_at_once_and_again_after_a_restart() {
     let mut world = World::new();
     let begun = std::time::Instant::now();
     let node = world.start(1, "disk").await;
+    println!("created after {:?}", begun.elapsed());
     assert!(node.is_new());
     node.found().await.unwrap();
-    println!("founded in {:?}", begun.elapsed());
+    println!("founded after {:?}", begun.elapsed());
     let begun = std::time::Instant::now();
     let image = node.propose(change(1000)).await.unwrap();
     println!("agreed in {:?}", begun.elapsed());
@@ -319,6 +320,8 @@ async fn a_member_far_behind_gets_a_snapshot() {
     for next in 0..super::SNAPSHOT_ENTRIES * 2 + 50 {
         leader.propose(change(next as i64)).await.unwrap();
     }
+    // The entries are kept while they are on their way to somebody.
+    sleep(Duration::from_secs(2)).await;
     let first = leader.core.log.read(|log| log.purged);
     assert!(first.is_some_and(|first| first.index > 1000), "{first:?}");
     let node = world.start(2, "disk-2").await;
@@ -451,4 +454,44 @@ async fn random_cuts_and_restarts_lose_nothing_that_was_agreed_on() {
         caught_up(&node, image.version()).await;
         assert_eq!(node.image().next_producer_id(), next + 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_refuses_stops_changes_until_it_takes_them_again() {
+    let mut world = World::new();
+    let node = world.start(1, "disk").await;
+    node.found().await.unwrap();
+    node.propose(change(1)).await.unwrap();
+    node.core.log.refuse_changes(true);
+    for _ in 0..3 {
+        let refused = node.propose(change(2)).await;
+        assert!(
+            matches!(&refused, Err(QuorumError::Storage(why)) if why.contains("cannot")),
+            "{refused:?}"
+        );
+        sleep(Duration::from_millis(700)).await;
+    }
+    assert_eq!(node.image().next_producer_id(), 1);
+    assert_eq!(node.leadership().borrow().leader, None);
+    node.core.log.refuse_changes(false);
+    let leader = world.leader().await;
+    leader.propose(change(3)).await.unwrap();
+    world.stop(1).await;
+    let node = world.start(1, "disk").await;
+    assert_eq!(node.image().next_producer_id(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_whose_disk_refuses_holds_up_nobody_and_catches_up() {
+    let world = World::of_voters(3).await;
+    let follower = world.node(3);
+    follower.core.log.refuse_changes(true);
+    let leader = world.leader().await;
+    for next in 1..20 {
+        leader.propose(change(next)).await.unwrap();
+    }
+    sleep(Duration::from_secs(5)).await;
+    follower.core.log.refuse_changes(false);
+    caught_up(&follower, leader.image().version()).await;
+    assert_eq!(follower.image().next_producer_id(), 19);
 }
