@@ -73,9 +73,12 @@ pub(crate) struct Peers {
     shared: Arc<Shared>,
 }
 
+/// A lane's connection; locked while it is being made.
+type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
+
 struct Shared {
     config: ClientConfig,
-    lanes: Mutex<HashMap<(String, Lane), Arc<tokio::sync::Mutex<Option<Connection>>>>>,
+    lanes: Mutex<HashMap<(String, Lane), Slot>>,
     idle: Mutex<HashMap<String, Vec<Connection>>>,
 }
 
@@ -205,7 +208,7 @@ impl Peers {
         }
     }
 
-    fn slot(&self, address: &str, lane: Lane) -> Arc<tokio::sync::Mutex<Option<Connection>>> {
+    fn slot(&self, address: &str, lane: Lane) -> Slot {
         let mut lanes = self.shared.lanes.lock();
         lanes.entry((address.to_owned(), lane)).or_default().clone()
     }

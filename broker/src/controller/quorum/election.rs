@@ -143,6 +143,7 @@ impl Driver {
     /// Does what is to be done now, and says when to look again.
     async fn look(&mut self, raft: &Raft, metrics: &RaftMetrics) -> Instant {
         let now = Instant::now();
+        self.compact(raft).await;
         if metrics.state.is_leader() {
             self.lead(raft, metrics).await;
             // While it waits to have applied everything, it looks more often.
@@ -191,8 +192,7 @@ impl Driver {
         self.not_before
     }
 
-    /// What a leader does: say that it leads once it knows everything that was agreed on before,
-    /// and keep the log small.
+    /// What a leader does: say that it leads once it knows everything that was agreed on before.
     async fn lead(&mut self, raft: &Raft, metrics: &RaftMetrics) {
         let term = metrics.current_term;
         let (_, barrier, since) = match self.leading {
@@ -219,9 +219,9 @@ impl Driver {
             term,
             leader: Some(self.core.me),
         }));
-        self.compact(raft).await;
     }
 
+    /// Keeps the log small.
     async fn compact(&mut self, raft: &Raft) {
         let length = self.core.log.length();
         self.snapshot_at = self.snapshot_at.min(length);
@@ -241,6 +241,18 @@ impl Driver {
                 leader: None,
             });
             let modified = *known != next;
+            if modified {
+                match next.leader {
+                    Some(leader) => {
+                        tracing::info!(
+                            leader,
+                            term = next.term,
+                            "the metadata quorum has a leader"
+                        );
+                    }
+                    None => tracing::info!(term = next.term, "the metadata quorum has no leader"),
+                }
+            }
             *known = next;
             modified
         });

@@ -170,8 +170,9 @@ impl LogFile {
             }
             length = u64::try_from(valid).unwrap_or(u64::MAX);
             file.set_len(length).map_err(fail("truncate", &path))?;
+            // From now on everything that was read counts.
+            file.sync_all().map_err(fail("flush", &path))?;
         }
-        file.sync_all().map_err(fail("flush", &path))?;
         fs::sync_dir(folder).map_err(fail("flush", folder))?;
         // Left behind by a crash between writing a generation and cleaning up.
         for (_, old) in generations.iter().filter(|(other, _)| *other != generation) {

@@ -24,7 +24,7 @@ mod simulation;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::addresses::Addresses;
 use self::election::Driver;
@@ -121,6 +121,8 @@ const HEARTBEAT: Duration = Duration::from_millis(150);
 const VOTE_TIME: Duration = Duration::from_millis(300);
 /// How long a member that heard a leader votes for nobody else.
 const LEASE: Duration = Duration::from_millis(310);
+/// How long a leader that was deposed waits for what becomes of a change.
+const DEPOSED_PATIENCE: Duration = Duration::from_millis(500);
 /// Entries between snapshots.
 const SNAPSHOT_ENTRIES: u64 = 2000;
 /// Entries that a snapshot already has and that are kept for members that are a little behind.
@@ -137,7 +139,6 @@ pub(crate) struct Quorum {
 /// What the facade shares with the task that looks after elections.
 struct Core {
     me: i32,
-    folder: PathBuf,
     timing: QuorumTiming,
     log: Arc<Log>,
     machine: Machine,
@@ -171,7 +172,13 @@ impl Quorum {
     ) -> Result<Self, QuorumError> {
         let path = folder.to_owned();
         let opening = move || {
-            platform::fs::create_dir_all(&path).map_err(frames::fail("create", &path))?;
+            if !platform::fs::exists(&path) {
+                platform::fs::create_dir_all(&path).map_err(frames::fail("create", &path))?;
+                // A vote must not get lost with the folder it is in.
+                if let Some(parent) = path.parent() {
+                    platform::fs::sync_dir(parent).map_err(frames::fail("flush", parent))?;
+                }
+            }
             Ok((Log::open(&path)?, Machine::open(&path)?))
         };
         let (log, machine) = platform::blocking::run(opening)
@@ -180,7 +187,6 @@ impl Quorum {
         let addresses = Arc::new(Addresses::new(member, machine.published().subscribe()));
         let core = Arc::new(Core {
             me,
-            folder: folder.to_owned(),
             timing,
             log: Arc::new(log),
             machine,
@@ -351,17 +357,29 @@ impl Quorum {
         let Ok(answer) = raft.client_write_ff(records).await else {
             return Err(self.core.down());
         };
-        match timeout(self.core.timing.proposal, answer).await {
+        let mut metrics = raft.metrics();
+        let waited_in_vain = async {
+            let deposed = metrics.wait_for(|metrics| !metrics.state.is_leader());
+            if timeout(self.core.timing.proposal, deposed).await.is_ok() {
+                // The next leader may make the change all the same.
+                sleep(DEPOSED_PATIENCE).await;
+            }
+        };
+        let answer = tokio::select! {
+            answer = answer => Ok(answer),
+            () = waited_in_vain => Err(()),
+        };
+        match answer {
             Ok(Ok(Ok(_))) => Ok(self.image()),
             // An entry that was in the log and was taken out again may be elsewhere.
-            Ok(Ok(Err(_)) | Err(_)) | Err(_) if changed() => Err(QuorumError::Timeout),
+            Ok(Ok(Err(_)) | Err(_)) if changed() => Err(QuorumError::Timeout),
             Ok(Ok(Err(ClientWriteError::ForwardToLeader(to)))) => Err(QuorumError::NotLeader {
                 leader: to.leader_id.map(broker_id),
             }),
             Ok(Ok(Err(error))) => Err(QuorumError::Refused(error.to_string())),
             // It stopped before it had written the entry.
             Ok(Err(_)) => Err(self.core.down()),
-            Err(_) => Err(QuorumError::Timeout),
+            Err(()) => Err(QuorumError::Timeout),
         }
     }
 

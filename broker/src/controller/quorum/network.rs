@@ -22,7 +22,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 use super::addresses::Addresses;
-use super::raft_types::{LogId, Member, SnapshotMeta, Types, Vote};
+use super::raft_types::{LogId, Member, SnapshotMeta, Types, Vote, broker_id};
 use crate::peer::PeerError;
 
 /// How long a message may take before its connection is given up. Longer than openraft waits: a
@@ -181,6 +181,7 @@ impl RaftNetworkFactory<Types> for Sender {
             target,
             member: member.clone(),
             appending: None,
+            silent: false,
         }
     }
 }
@@ -192,6 +193,8 @@ pub(super) struct Link {
     member: Member,
     /// Entries that openraft has stopped waiting for, but that are still on their way.
     appending: Option<(Sent, Appending)>,
+    /// The last message got no answer.
+    silent: bool,
 }
 
 type Appending = Shared<BoxFuture<'static, Result<Arc<Answer>, PeerError>>>;
@@ -205,6 +208,21 @@ struct Sent {
 }
 
 impl Link {
+    /// Says when the member stops or begins to answer, once.
+    fn note(&mut self, failure: Option<&PeerError>) {
+        if failure.is_some() == self.silent {
+            return;
+        }
+        self.silent = failure.is_some();
+        let broker = broker_id(self.target);
+        match failure {
+            Some(error) => {
+                tracing::warn!(broker, %error, "a member of the metadata quorum does not answer");
+            }
+            None => tracing::info!(broker, "a member of the metadata quorum answers again"),
+        }
+    }
+
     fn send(&self, message: Message) -> BoxFuture<'static, Result<Answer, PeerError>> {
         let sending = self
             .sender
@@ -255,6 +273,7 @@ impl RaftNetwork<Types> for Link {
         self.appending = sent.map(|sent| (sent, appending.clone()));
         let answer = appending.await;
         self.appending = None;
+        self.note(answer.as_ref().err());
         match answer.as_deref() {
             Ok(Answer::Append(AppendEntriesResponse::Success)) => {
                 Ok(AppendEntriesResponse::Success)
