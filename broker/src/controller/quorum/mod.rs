@@ -147,6 +147,8 @@ struct Core {
     /// None until the quorum is founded or another member speaks to this one, and while it is
     /// being started again after a failure of the disk.
     raft: Mutex<Option<Raft>>,
+    /// Held while it is being started.
+    starting: tokio::sync::Mutex<()>,
     /// Why there is none, when it failed.
     failure: Mutex<Option<String>>,
     /// Something for the driver to look at.
@@ -197,6 +199,7 @@ impl Quorum {
             },
             leadership: watch::Sender::default(),
             raft: Mutex::new(None),
+            starting: tokio::sync::Mutex::new(()),
             failure: Mutex::new(None),
             wake: Notify::new(),
             heard: Mutex::new(None),
@@ -236,6 +239,7 @@ impl Quorum {
     /// # Errors
     /// When it is a member of one already, or the disk refuses.
     pub(crate) async fn found(&self) -> Result<(), QuorumError> {
+        let starting = self.core.starting.lock().await;
         if !self.is_new() || self.core.raft.lock().is_some() {
             return Err(QuorumError::Refused(
                 "this node is a member of a metadata quorum already".to_owned(),
@@ -254,6 +258,7 @@ impl Quorum {
         platform::blocking::run(move || log.found(vote, entry))
             .await
             .map_err(|error| QuorumError::Storage(error.to_string()))?;
+        drop(starting);
         self.core.start().await?;
         self.core.wake.notify_one();
         self.wait_until_leading().await
@@ -432,8 +437,12 @@ impl Core {
             .is_some_and(|metrics| metrics.membership_config.voter_ids().eq([self.sender.me]))
     }
 
-    /// Starts openraft on what is stored.
+    /// Starts openraft on what is stored, if it is not running.
     async fn start(&self) -> Result<Raft, QuorumError> {
+        let _starting = self.starting.lock().await;
+        if let Some(raft) = self.raft.lock().clone() {
+            return Ok(raft);
+        }
         let raft = Raft::new(
             self.sender.me,
             Arc::new(raft_config()),
@@ -459,11 +468,14 @@ impl Core {
         self.sender.addresses.hear(envelope.from, envelope.sender);
         let raft = match self.raft() {
             Ok(raft) => raft,
-            Err(_) if self.is_new() => {
-                // Others took it in as a member; it begins with what they send.
-                self.wake.notify_one();
-                return Answer::Failed("this node is just starting".to_owned());
-            }
+            // Others took it in as a member; it begins with what they send.
+            Err(_) if self.is_new() => match self.start().await {
+                Ok(raft) => {
+                    self.wake.notify_one();
+                    raft
+                }
+                Err(error) => return Answer::Failed(error.to_string()),
+            },
             Err(error) => return Answer::Failed(error.to_string()),
         };
         self.answer_with(&raft, envelope.from, envelope.message)

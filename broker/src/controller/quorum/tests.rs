@@ -123,7 +123,9 @@ impl World {
         };
         let leader = self.leader().await;
         leader.add_learner(id, member).await.unwrap();
+        let begun = Instant::now();
         caught_up(&quorum, leader.image().version()).await;
+        println!("member {id} has caught up after {:?}", begun.elapsed());
         quorum
     }
 
@@ -494,4 +496,49 @@ async fn a_follower_whose_disk_refuses_holds_up_nobody_and_catches_up() {
     follower.core.log.refuse_changes(false);
     caught_up(&follower, leader.image().version()).await;
     assert_eq!(follower.image().next_producer_id(), 19);
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_refused_with_its_place() {
+    let mut world = World::new();
+    let node = world.start(1, "disk").await;
+    node.found().await.unwrap();
+    node.propose(change(1)).await.unwrap();
+    let raft = node.core.raft().unwrap();
+    raft.trigger().snapshot().await.unwrap();
+    let folder = world.folders[&1].path().to_owned();
+    let snapshot = || {
+        let entries = std::fs::read_dir(&folder).unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        paths.find(|path| path.extension().is_some_and(|suffix| suffix == "snapshot"))
+    };
+    let path = loop {
+        match snapshot() {
+            Some(path) => break path,
+            None => sleep(Duration::from_millis(5)).await,
+        }
+    };
+    world.stop(1).await;
+    let whole = std::fs::read(&path).unwrap();
+    let open = || async {
+        let network = Arc::new(Wire {
+            me: address(1),
+            wires: Arc::default(),
+        });
+        let timing = QuorumTiming::default();
+        Quorum::open(&folder, 1, Member::default(), network, timing).await
+    };
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let Err(QuorumError::Storage(error)) = open().await else {
+            panic!("byte {at}");
+        };
+        assert!(error.contains("is damaged at byte"), "{error}");
+        std::fs::write(&path, &whole[..at]).unwrap();
+        assert!(open().await.is_err(), "cut at {at}");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(open().await.unwrap().image().next_producer_id(), 1);
 }
