@@ -138,6 +138,17 @@ impl Peers {
         }
     }
 
+    /// Waits until the connection that carried the last heartbeat to `address` ends, which it does
+    /// at once when that process dies; for ever if there is none. Cancel-safe.
+    pub(crate) async fn heartbeats_end(&self, address: &str) {
+        let slot = self.slot(address, Lane::Heartbeat);
+        let connection = slot.lock().await.clone();
+        match connection {
+            Some(connection) => connection.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Whether a process listens at `address`.
     pub(crate) async fn probe(&self, address: &str) -> Probe {
         match timeout(PROBE_TIME, connect(address)).await {
@@ -334,14 +345,25 @@ mod tests {
         assert_eq!(peers.probe(&address).await, Probe::Alive);
         let message = peers.send(address.clone(), Value::Null, Duration::from_secs(5));
         assert!(message.await.unwrap().to_string().contains("unreadable"));
-        broker.shutdown().await;
-        assert_eq!(peers.probe(&address).await, Probe::Dead);
         let heartbeat = ClusterRequest::Heartbeat(Heartbeat {
             broker: 1,
             broker_epoch: 1,
             version: 0,
             shutting_down: false,
         });
+        peers
+            .call(&address, heartbeat.clone(), soon())
+            .await
+            .unwrap();
+        let end = peers.heartbeats_end(&address);
+        let early = timeout(Duration::from_millis(50), end).await;
+        assert!(early.is_err(), "it ended before the broker did");
+        let end = peers.heartbeats_end(&address);
+        let stop = broker.shutdown();
+        timeout(Duration::from_secs(5), async { tokio::join!(end, stop) })
+            .await
+            .unwrap();
+        assert_eq!(peers.probe(&address).await, Probe::Dead);
         let refused = peers.call(&address, heartbeat, soon()).await;
         assert!(matches!(refused, Err(PeerError::Refused(_))), "{refused:?}");
     }
