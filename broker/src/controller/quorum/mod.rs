@@ -466,6 +466,11 @@ impl Core {
             ));
         }
         self.sender.addresses.hear(envelope.from, envelope.sender);
+        if self.is_new() && matches!(envelope.message, Message::Vote(_) | Message::Canvass(_)) {
+            // A member begins without a vote. One that has nothing and is asked for its vote lost
+            // what it voted for.
+            return Answer::Failed("this node has no vote, because it has no metadata".to_owned());
+        }
         let raft = match self.raft() {
             Ok(raft) => raft,
             // Others took it in as a member; it begins with what they send.

@@ -542,3 +542,16 @@ async fn a_damaged_snapshot_is_refused_with_its_place() {
     std::fs::write(&path, &whole).unwrap();
     assert_eq!(open().await.unwrap().image().next_producer_id(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_without_its_metadata_does_not_vote() {
+    let mut world = World::of_voters(3).await;
+    world.stop(1).await;
+    world.stop(3).await;
+    world.folders.remove(&3);
+    world.start(3, "disk-3").await;
+    sleep(Duration::from_secs(20)).await;
+    for id in [2, 3] {
+        assert_eq!(world.node(id).leadership().borrow().leader, None);
+    }
+}
