@@ -8,7 +8,6 @@
 
 pub(crate) mod folder;
 pub(crate) mod image;
-mod journal;
 pub(crate) mod operation;
 pub(crate) mod quorum;
 pub(crate) mod record;
@@ -27,7 +26,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub(crate) use self::image::{MetadataImage, TopicImage};
-use self::quorum::{Quorum, QuorumError};
+use self::quorum::{Member, Quorum, QuorumError, QuorumTiming};
 use self::record::{MetadataRecord, PartitionState, TopicId};
 pub(crate) use self::topic_config::{ConfigChange, ConfigOperation};
 pub(crate) use self::topics::NewTopic;
@@ -35,6 +34,7 @@ use crate::config::BrokerConfig;
 use crate::config::layers::Layers;
 use crate::error_code;
 use crate::log::LogConfig;
+use crate::peer::{ClusterRequest, ClusterResponse, Peers, Refusal};
 use crate::replica::Replicas;
 
 /// Why a change is refused.
@@ -99,7 +99,14 @@ impl Controller {
         replicas: Arc<Replicas>,
     ) -> Result<Self, ControllerError> {
         let folder = data_folder.join(JOURNAL_FOLDER);
-        let (quorum, existed) = Quorum::open(&folder, config.node_id).await?;
+        let network = Arc::new(Peers::new());
+        let timing = QuorumTiming::default();
+        let quorum =
+            Quorum::open(&folder, config.node_id, Member::default(), network, timing).await?;
+        let existed = !quorum.is_new();
+        if !existed {
+            quorum.found().await?;
+        }
         let controller = Self {
             config,
             cluster_id,
@@ -165,6 +172,26 @@ impl Controller {
             .await?;
         *self.producer_ids.lock() = first + 1..next;
         Ok(first)
+    }
+
+    /// Answers another broker.
+    pub(crate) async fn answer(&self, request: ClusterRequest) -> ClusterResponse {
+        match request {
+            ClusterRequest::Quorum(message) => {
+                ClusterResponse::Quorum(self.quorum.answer(message).await)
+            }
+            ClusterRequest::QuorumStatus => ClusterResponse::QuorumStatus(self.quorum.status()),
+            _ => ClusterResponse::Refused(Refusal {
+                code: error_code::NOT_CONTROLLER,
+                message: "this node is no active controller".to_owned(),
+                leader: self.quorum.leader_address(),
+            }),
+        }
+    }
+
+    /// A connection that carried the heartbeats of `broker` ended.
+    pub(crate) fn connection_lost(&self, broker: i32, epoch: i64) {
+        tracing::debug!(broker, epoch, "a connection with heartbeats ended");
     }
 
     /// Makes records durable and applies them. Once begun it completes, even if the caller is
@@ -344,6 +371,7 @@ impl From<QuorumError> for ControllerError {
             QuorumError::NotLeader { .. } => error_code::NOT_CONTROLLER,
             QuorumError::Storage(_) => error_code::KAFKA_STORAGE_ERROR,
             QuorumError::Timeout => error_code::REQUEST_TIMED_OUT,
+            QuorumError::Refused(_) => error_code::INVALID_REQUEST,
         };
         Self::new(code, error.to_string())
     }
