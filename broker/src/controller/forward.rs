@@ -11,14 +11,11 @@ use super::quorum::QuorumStatus;
 use super::{Controller, ControllerError};
 use crate::error_code;
 use crate::peer::{
-    ClusterRequest, ClusterResponse, Heartbeat, HeartbeatAnswer, JoinRequest, Joined, Refusal,
-    Registration,
+    ClusterRequest, ClusterResponse, JoinRequest, Joined, PeerError, Peers, Probe, Refusal,
 };
 
 /// How long an operation may look for the active controller.
 const OPERATION_TIME: Duration = Duration::from_secs(15);
-/// How long one heartbeat may take.
-const HEARTBEAT_TIME: Duration = Duration::from_secs(1);
 /// How long to wait for this node's metadata to have what it asked for.
 const FOLLOW_TIME: Duration = Duration::from_secs(5);
 /// How long to wait for this node's partitions to be what the metadata says.
@@ -49,24 +46,33 @@ pub(crate) trait Others: Send + Sync + 'static {
     fn probe<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<(), NoAnswer>>;
 }
 
-/// For a node without others.
-pub(crate) struct Nobody;
-
-impl Others for Nobody {
+impl Others for Peers {
     fn call<'a>(
         &'a self,
-        _address: &'a str,
-        _request: ClusterRequest,
-        _deadline: Instant,
+        address: &'a str,
+        request: ClusterRequest,
+        deadline: Instant,
     ) -> BoxFuture<'a, Result<ClusterResponse, NoAnswer>> {
-        Box::pin(async { Err(NoAnswer::Lost) })
+        Box::pin(async move {
+            Self::call(self, address, request, deadline)
+                .await
+                .map_err(|error| match error {
+                    PeerError::Refused(_) => NoAnswer::Refused,
+                    PeerError::Timeout(_) | PeerError::Lost(_) => NoAnswer::Lost,
+                })
+        })
     }
 
-    fn probe<'a>(&'a self, _address: &'a str) -> BoxFuture<'a, Result<(), NoAnswer>> {
-        Box::pin(async { Err(NoAnswer::Lost) })
+    fn probe<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<(), NoAnswer>> {
+        Box::pin(async move {
+            match Self::probe(self, address).await {
+                Probe::Alive => Ok(()),
+                Probe::Dead => Err(NoAnswer::Refused),
+                Probe::Unknown => Err(NoAnswer::Lost),
+            }
+        })
     }
 }
-
 /// Why an attempt came to nothing.
 enum Failure {
     /// Nothing was changed; another node, or the same one later, may do it.
@@ -75,8 +81,6 @@ enum Failure {
     Unknown(ControllerError),
     /// The answer is no.
     No(ControllerError),
-    /// The process of the active controller is dead.
-    Dead(ControllerError),
 }
 
 impl Controller {
@@ -98,49 +102,25 @@ impl Controller {
         }
     }
 
-    /// Registers a process of this broker; gives its broker epoch.
-    ///
-    /// # Errors
-    /// `DUPLICATE_BROKER_REGISTRATION` while another process of this broker is alive,
-    /// `INCONSISTENT_CLUSTER_ID` in the wrong cluster, `REQUEST_TIMED_OUT` without an active
-    /// controller.
-    pub(crate) async fn register(&self, registration: Registration) -> Result<i64, ControllerError> {
-        let request = ClusterRequest::Register(registration);
-        match self.ask(request, OPERATION_TIME, true).await? {
-            ClusterResponse::Registered { broker_epoch } => Ok(broker_epoch),
-            _ => Err(ControllerError::odd_answer()),
-        }
-    }
-
-    /// Tells the active controller once that this broker is there. When the controller's process
-    /// turns out to be dead, this node, if it votes, has another one elected soon.
-    ///
-    /// # Errors
-    /// `STALE_BROKER_EPOCH` and `BROKER_ID_NOT_REGISTERED` when it has to register again; any
-    /// other error when it should just try again.
-    pub(crate) async fn heartbeat(
+    /// As [`perform`](Self::perform), without waiting for anything here.
+    pub(super) async fn perform_unseen(
         &self,
-        heartbeat: Heartbeat,
-    ) -> Result<HeartbeatAnswer, ControllerError> {
-        let request = ClusterRequest::Heartbeat(heartbeat);
-        let deadline = Instant::now() + HEARTBEAT_TIME;
-        match self.attempt(&request, deadline).await {
-            Ok(ClusterResponse::Heartbeat(answer)) => Ok(answer),
-            Ok(_) => Err(ControllerError::odd_answer()),
-            Err(Failure::Dead(error)) => {
-                self.elect_soon();
-                Err(error)
-            }
-            Err(Failure::No(error) | Failure::NotDone(error) | Failure::Unknown(error)) => {
-                Err(error)
-            }
+        operation: Operation,
+    ) -> Result<Outcome, ControllerError> {
+        let repeatable = operation.is_repeatable();
+        let request = ClusterRequest::Operation(operation);
+        match self.ask(request, OPERATION_TIME, repeatable).await? {
+            ClusterResponse::Outcome { outcome, .. } => Ok(outcome),
+            _ => Err(ControllerError::odd_answer()),
         }
     }
 
     /// Makes a node a member of the cluster, on behalf of that node.
     ///
     /// # Errors
-    /// As [`register`](Self::register).
+    /// `DUPLICATE_BROKER_REGISTRATION` while another broker with its id is alive,
+    /// `INCONSISTENT_CLUSTER_ID` in the wrong cluster, `REQUEST_TIMED_OUT` without an active
+    /// controller.
     pub(crate) async fn join(&self, request: JoinRequest) -> Result<Joined, ControllerError> {
         let request = ClusterRequest::Join(request);
         match self.ask(request, OPERATION_TIME, true).await? {
@@ -168,14 +148,12 @@ impl Controller {
     pub(crate) async fn answer(&self, request: ClusterRequest) -> ClusterResponse {
         match request {
             ClusterRequest::Quorum(message) => {
-                ClusterResponse::Quorum(self.quorum().answer(message).await)
+                ClusterResponse::Quorum(self.quorum.answer(message).await)
             }
-            ClusterRequest::Join(request) if !self.is_active() => {
-                match self.join(request).await {
-                    Ok(joined) => ClusterResponse::Joined(joined),
-                    Err(error) => ClusterResponse::Refused(self.refusal(error)),
-                }
-            }
+            ClusterRequest::Join(request) if !self.is_active() => match self.join(request).await {
+                Ok(joined) => ClusterResponse::Joined(joined),
+                Err(error) => ClusterResponse::Refused(self.refusal(error)),
+            },
             request => match self.serve(request).await {
                 Ok(response) => response,
                 Err(error) => ClusterResponse::Refused(self.refusal(error)),
@@ -187,7 +165,7 @@ impl Controller {
         Refusal {
             code: error.code,
             message: error.message,
-            leader: self.quorum().leader_address(),
+            leader: self.quorum.leader_address(),
         }
     }
 
@@ -199,17 +177,13 @@ impl Controller {
         repeatable: bool,
     ) -> Result<ClusterResponse, ControllerError> {
         let deadline = Instant::now() + time;
-        let mut leadership = self.quorum().leadership();
+        let mut leadership = self.quorum.leadership();
         loop {
             leadership.mark_unchanged();
             let error = match self.attempt(&request, deadline).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::No(error)) => return Err(error),
                 Err(Failure::Unknown(error)) if !repeatable => return Err(error),
-                Err(Failure::Dead(error)) => {
-                    self.elect_soon();
-                    error
-                }
                 Err(Failure::Unknown(error) | Failure::NotDone(error)) => error,
             };
             let pause = Instant::now() + RETRY_PAUSE;
@@ -227,11 +201,14 @@ impl Controller {
         deadline: Instant,
     ) -> Result<ClusterResponse, Failure> {
         if self.is_active() {
-            return self.serve(request.clone()).await.map_err(|error| match error.code {
-                error_code::NOT_CONTROLLER => Failure::NotDone(error),
-                error_code::REQUEST_TIMED_OUT => Failure::Unknown(error),
-                _ => Failure::No(error),
-            });
+            return self
+                .serve(request.clone())
+                .await
+                .map_err(|error| match error.code {
+                    error_code::NOT_CONTROLLER => Failure::NotDone(error),
+                    error_code::REQUEST_TIMED_OUT => Failure::Unknown(error),
+                    _ => Failure::No(error),
+                });
         }
         let missing = || {
             ControllerError::new(
@@ -239,7 +216,7 @@ impl Controller {
                 "the cluster has no active controller at the moment; too few voters of the metadata quorum are reachable",
             )
         };
-        let Some((leader, address)) = self.quorum().leader_address() else {
+        let Some((leader, address)) = self.quorum.leader_address() else {
             return Err(Failure::NotDone(missing()));
         };
         let silent = |how: &str| {
@@ -248,7 +225,7 @@ impl Controller {
                 format!("the active controller, broker {leader} at {address}, {how}"),
             )
         };
-        match self.others().call(&address, request.clone(), deadline).await {
+        match self.others.call(&address, request.clone(), deadline).await {
             Ok(ClusterResponse::Refused(refusal)) => {
                 let error = ControllerError::new(refusal.code, refusal.message);
                 Err(match refusal.code {
@@ -258,14 +235,8 @@ impl Controller {
                 })
             }
             Ok(response) => Ok(response),
-            Err(NoAnswer::Refused) => Err(Failure::Dead(silent("is not running"))),
-            // A connection that ended may mean that the process did.
-            Err(NoAnswer::Lost) => match self.others().probe(&address).await {
-                Err(NoAnswer::Refused) if repeats(request) => {
-                    Err(Failure::Dead(silent("stopped running")))
-                }
-                _ => Err(Failure::Unknown(silent("did not answer"))),
-            },
+            Err(NoAnswer::Refused) => Err(Failure::NotDone(silent("is not running"))),
+            Err(NoAnswer::Lost) => Err(Failure::Unknown(silent("did not answer"))),
         }
     }
 
@@ -277,38 +248,11 @@ impl Controller {
         if timeout(FOLLOW_TIME, reached).await.is_err() {
             tracing::warn!(version, "this node's metadata is behind what it asked for");
         }
-        if let Some(mut applied) = self.applied() {
+        if let Some(mut applied) = self.applied.get().cloned() {
             let reached = applied.wait_for(|applied| *applied >= version);
             if timeout(APPLY_TIME, reached).await.is_err() {
                 tracing::warn!(version, "this node's partitions are behind its metadata");
             }
         }
-    }
-
-    /// The active controller is dead: if this node votes, it stands for election, at a time that
-    /// differs from the other voters'.
-    fn elect_soon(&self) {
-        let me = self.me();
-        let quorum = self.quorum_handle();
-        let Some(rank) = quorum.voters().iter().position(|id| *id == me) else {
-            return;
-        };
-        let before = *quorum.leadership().borrow();
-        let millis = u64::try_from(rank).unwrap_or(0) * 40 + platform::random::below(40);
-        // Ends by itself within a fraction of a second.
-        drop(tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(millis)).await;
-            if *quorum.leadership().borrow() == before {
-                quorum.elect_now().await;
-            }
-        }));
-    }
-}
-
-/// Whether a request that may have been carried out may be made again.
-fn repeats(request: &ClusterRequest) -> bool {
-    match request {
-        ClusterRequest::Operation(operation) => operation.is_repeatable(),
-        _ => true,
     }
 }

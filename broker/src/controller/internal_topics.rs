@@ -5,7 +5,6 @@
 //! (compacted, created without a replication factor), and topics that were created with
 //! `default.replication.factor` while there were too few brokers.
 
-use super::config_of;
 use super::plan::Plan;
 use crate::config::layers::Settings;
 
@@ -24,11 +23,15 @@ impl Plan<'_> {
         };
         let general = number("default.replication.factor", 1).max(1);
         let state = match name {
-            "__transaction_state" => number("transaction.state.log.replication.factor", STATE_COPIES),
+            "__transaction_state" => {
+                number("transaction.state.log.replication.factor", STATE_COPIES)
+            }
             _ => number("offsets.topic.replication.factor", STATE_COPIES),
         };
         let holds_state = super::image::is_internal(name)
-            || config_of(config, "cleanup.policy").is_some_and(|policy| policy == "compact");
+            || config
+                .get("cleanup.policy")
+                .is_some_and(|policy| policy.trim() == "compact");
         if holds_state {
             general.max(state)
         } else {
@@ -43,7 +46,9 @@ impl Plan<'_> {
         let mut first = std::collections::BTreeMap::<i32, usize>::new();
         let mut growing = 0;
         for topic in self.topics() {
-            let Some(wanted) = topic.copies_wanted.and_then(|wanted| usize::try_from(wanted).ok())
+            let Some(wanted) = topic
+                .copies_wanted
+                .and_then(|wanted| usize::try_from(wanted).ok())
             else {
                 continue;
             };

@@ -106,7 +106,8 @@ impl Plan<'_> {
                     .broker(*id)
                     .is_some_and(|registered| registered.epoch == *epoch);
             // Who is a member already stays one until it is fenced, whatever the leader knows.
-            let eligible = epoch_fits && (self.may_lead(*id) || (present && self.image().is_live(*id)));
+            let eligible =
+                epoch_fits && (self.may_lead(*id) || (present && self.image().is_live(*id)));
             if !eligible {
                 return refuse(
                     error_code::INELIGIBLE_REPLICA,

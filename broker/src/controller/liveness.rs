@@ -82,7 +82,9 @@ impl Sessions {
 
     /// Whether the broker sent a heartbeat after `since`.
     pub(super) fn heard_since(&self, id: i32, since: Instant) -> bool {
-        self.0.get(&id).is_some_and(|session| session.heard_at > since)
+        self.0
+            .get(&id)
+            .is_some_and(|session| session.heard_at > since)
     }
 
     /// Until when a broker that has not been heard of again may still be alive; none if its

@@ -68,7 +68,10 @@ impl Operation {
     /// Whether asking twice comes to the same as asking once, so that it may be sent again when
     /// no answer came.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::CreatePartitions { .. } | Self::AlterConfig { .. })
+        !matches!(
+            self,
+            Self::CreatePartitions { .. } | Self::AlterConfig { .. }
+        )
     }
 }
 

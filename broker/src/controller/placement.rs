@@ -78,9 +78,7 @@ pub(super) fn too_few(factor: i16, live: usize) -> ControllerError {
 type Placed<'a> = (i32, Result<&'a str, i32>);
 
 /// The brokers in an order in which racks take turns, so that neighbours are in different ones.
-fn alternating_racks<'a>(
-    brokers: impl Iterator<Item = &'a BrokerRegistration>,
-) -> Vec<Placed<'a>> {
+fn alternating_racks<'a>(brokers: impl Iterator<Item = &'a BrokerRegistration>) -> Vec<Placed<'a>> {
     let mut racks: BTreeMap<Result<&str, i32>, Vec<i32>> = BTreeMap::new();
     for broker in brokers {
         let rack = broker.rack.as_deref().ok_or(broker.id);
@@ -101,8 +99,8 @@ fn replicas_of(brokers: &[Placed<'_>], factor: usize, start: usize, index: usize
     let first = (start + index) % count;
     // Each time the leaders have gone round, followers begin one further.
     let shift = index / count;
-    let others = (0..count.saturating_sub(1))
-        .map(|turn| (first + 1 + (shift + turn) % (count - 1)) % count);
+    let others =
+        (0..count.saturating_sub(1)).map(|turn| (first + 1 + (shift + turn) % (count - 1)) % count);
     let mut order: Vec<Placed<'_>> = others.filter_map(|at| brokers.get(at).copied()).collect();
     let mut chosen: Vec<Placed<'_>> = brokers.get(first).copied().into_iter().collect();
     while chosen.len() < factor {

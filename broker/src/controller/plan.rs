@@ -6,23 +6,28 @@ use std::sync::Arc;
 
 use super::image::{MetadataImage, TopicImage};
 use super::record::{BrokerRegistration, MetadataRecord, PartitionState, TopicId};
-use crate::config::layers::Settings;
+use crate::config::BrokerConfig;
+
+/// Replicas that have to be in sync.
+pub(super) const MIN_INSYNC: &str = "min.insync.replicas";
+/// Whether a leader may lack committed records.
+pub(super) const UNCLEAN: &str = "unclean.leader.election.enable";
 
 /// See the module.
 pub(super) struct Plan<'a> {
     image: MetadataImage,
     records: Vec<MetadataRecord>,
-    /// The configuration file, which settings fall back to. All brokers are expected to agree on
-    /// what is in it, apart from who and where they are.
-    file: &'a Settings,
+    /// This broker's configuration, which settings fall back to. All brokers are expected to agree
+    /// on what is in it, apart from who and where they are.
+    config: &'a BrokerConfig,
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(image: &MetadataImage, file: &'a Settings) -> Self {
+    pub(super) fn new(image: &MetadataImage, config: &'a BrokerConfig) -> Self {
         Self {
             image: image.clone(),
             records: Vec::new(),
-            file,
+            config,
         }
     }
 
@@ -36,8 +41,8 @@ impl<'a> Plan<'a> {
         self.records
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+    pub(super) fn config(&self) -> &'a BrokerConfig {
+        self.config
     }
 
     /// Decides on a record.
@@ -72,28 +77,35 @@ impl<'a> Plan<'a> {
 
     /// Ids of the brokers that may be given replicas.
     pub(super) fn usable(&self) -> BTreeSet<i32> {
-        self.image.usable_brokers().map(|broker| broker.id).collect()
+        self.image
+            .usable_brokers()
+            .map(|broker| broker.id)
+            .collect()
     }
 
     /// What is set for `key`: on the topic, at run time for all brokers, or in the file.
-    pub(super) fn setting<'b>(&'b self, topic: Option<&'b TopicImage>, key: &str) -> Option<&'b str> {
+    pub(super) fn setting<'b>(
+        &'b self,
+        topic: Option<&'b TopicImage>,
+        key: &str,
+    ) -> Option<&'b str> {
         topic
             .and_then(|topic| topic.config.get(key))
             .or_else(|| self.image.broker_config("").and_then(|all| all.get(key)))
-            .or_else(|| self.file.get(key))
+            .or_else(|| self.config.settings.get(key))
             .map(|value| value.trim())
     }
 
     /// The replicas that have to be in sync in `topic` before anything is committed, as far as a
     /// partition has as many.
     pub(super) fn min_insync(&self, topic: &TopicImage) -> usize {
-        self.setting(Some(topic), "min.insync.replicas")
+        self.setting(Some(topic), MIN_INSYNC)
             .and_then(|value| value.parse().ok())
             .unwrap_or(1)
     }
 
     /// Whether a replica that is not in sync may lead `topic` when no other is left.
     pub(super) fn unclean(&self, topic: &TopicImage) -> bool {
-        self.setting(Some(topic), "unclean.leader.election.enable") == Some("true")
+        self.setting(Some(topic), UNCLEAN) == Some("true")
     }
 }

@@ -157,7 +157,11 @@ impl Plan<'_> {
         next: &PartitionState,
     ) -> Result<(), ControllerError> {
         let had_none = next.isr.is_empty() && next.elr.is_empty();
-        let keeps = next.isr.iter().chain(&next.elr).any(|id| next.replicas.contains(id));
+        let keeps = next
+            .isr
+            .iter()
+            .chain(&next.elr)
+            .any(|id| next.replicas.contains(id));
         if had_none || keeps {
             return Ok(());
         }
@@ -246,7 +250,10 @@ impl Plan<'_> {
     /// Replicas on each broker.
     pub(super) fn load(&self) -> std::collections::BTreeMap<i32, usize> {
         let mut load = std::collections::BTreeMap::new();
-        let states = self.image().topics().flat_map(|topic| topic.partitions.values());
+        let states = self
+            .image()
+            .topics()
+            .flat_map(|topic| topic.partitions.values());
         for id in states.flat_map(|state| &state.replicas) {
             *load.entry(*id).or_default() += 1;
         }

@@ -109,10 +109,16 @@ impl Plan<'_> {
         if force && !broker.fenced {
             return Err(ControllerError::new(
                 error_code::INVALID_REQUEST,
-                format!("broker {id} is alive; remove it without force, which moves its replicas first, or stop it"),
+                format!(
+                    "broker {id} is alive; remove it without force, which moves its replicas first, or stop it"
+                ),
             ));
         }
-        let others: BTreeSet<i32> = self.usable().into_iter().filter(|other| *other != id).collect();
+        let others: BTreeSet<i32> = self
+            .usable()
+            .into_iter()
+            .filter(|other| *other != id)
+            .collect();
         if others.is_empty() {
             return Err(ControllerError::new(
                 error_code::INVALID_REQUEST,
@@ -149,7 +155,12 @@ impl Plan<'_> {
                     tracing::error!(topic = %topic.name, partition = index, broker = id, "the only copy of a partition was on a removed broker");
                     continue;
                 }
-                for list in [&mut next.isr, &mut next.elr, &mut next.adding, &mut next.removing] {
+                for list in [
+                    &mut next.isr,
+                    &mut next.elr,
+                    &mut next.adding,
+                    &mut next.removing,
+                ] {
                     list.retain(|other| *other != id);
                 }
                 self.settle(&topic, *index, next, Choice::Stay, None);
