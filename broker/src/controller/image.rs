@@ -372,9 +372,36 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_was_decided_on_an_older_one_changes_nothing() {
+        let mut records = Vec::from(topic("a", 1));
+        let newer = |partition_epoch, leader| MetadataRecord::Partition {
+            topic: [1; 16],
+            index: 0,
+            state: PartitionState {
+                leader,
+                partition_epoch,
+                ..PartitionState::new(vec![0, 1])
+            },
+        };
+        records.extend([newer(2, 1), newer(2, 0), newer(1, 0)]);
+        records.push(MetadataRecord::Topic {
+            name: "a".to_owned(),
+            id: [2; 16],
+        });
+        let image = built(&records);
+        let topic = image.topic("a").unwrap();
+        assert_eq!((topic.id, topic.partitions[&0].leader), ([1; 16], 1));
+    }
+
+    #[test]
     fn records_about_what_is_not_there_change_nothing() {
         let image = built(&[
-            MetadataRecord::RemoveTopic { id: [9; 16] },
+            MetadataRecord::Partition {
+                topic: [9; 16],
+                index: 0,
+                state: PartitionState::new(vec![0]),
+            },
+            MetadataRecord::RemoveBroker { id: 9 },
             MetadataRecord::Config {
                 resource: ConfigResource::Topic("x".to_owned()),
                 key: "k".to_owned(),
