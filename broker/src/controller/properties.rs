@@ -20,8 +20,12 @@ pub(super) struct World {
     pub(super) image: MetadataImage,
     config: BrokerConfig,
     processes: u8,
-    /// Replicas that may lack committed records, because their broker said it lost some.
-    lossy: BTreeMap<i32, bool>,
+    /// The broker that is just saying that it lost records.
+    lossy: Option<i32>,
+    /// Records may be lost, because somebody said so.
+    pub(super) unclean: bool,
+    /// Replicas of which the leader is just saying that they have everything.
+    caught_up: Vec<i32>,
 }
 
 impl World {
@@ -37,7 +41,9 @@ impl World {
             image: MetadataImage::default(),
             config: BrokerConfig::from_properties(&properties).unwrap(),
             processes: 0,
-            lossy: BTreeMap::new(),
+            lossy: None,
+            unclean: settings.contains(&("unclean.leader.election.enable", "true")),
+            caught_up: Vec::new(),
         }
     }
 
@@ -87,7 +93,10 @@ impl World {
         if let Some(disk) = disk {
             registration.directory = format!("disk-{id}-{disk}");
         }
-        self.decide(|plan| plan.register(&registration, false)).unwrap()
+        self.lossy = (lost_records || disk.is_some()).then_some(id);
+        let epoch = self.decide(|plan| plan.register(&registration, false));
+        self.lossy = None;
+        epoch.unwrap()
     }
 
     pub(super) fn create(&mut self, topic: NewTopic) {
@@ -126,7 +135,10 @@ impl World {
         let change = self.change(isr);
         let leader = self.state().leader;
         let epoch = self.image.broker(leader).map_or(-1, |broker| broker.epoch);
-        self.decide(|plan| plan.alter_isr(leader, epoch, &[change]))
+        self.caught_up = isr.to_vec();
+        let results = self.decide(|plan| plan.alter_isr(leader, epoch, &[change]));
+        self.caught_up.clear();
+        results
             .map_err(|error| error.code)?
             .pop()
             .unwrap()
@@ -190,14 +202,19 @@ impl World {
         if state.leader != old.leader {
             assert!(state.leader_epoch > old.leader_epoch, "{old:?} {state:?}");
         }
+        if self.unclean {
+            return;
+        }
         // Whoever begins to lead had everything, or nobody who had is left.
-        let had = |id: &i32| old.isr.contains(id) || old.elr.contains(id);
+        let had = |id: &i32| {
+            old.isr.contains(id) || old.elr.contains(id) || self.caught_up.contains(id)
+        };
         if state.leader >= 0 && state.leader != old.leader && !had(&state.leader) {
             assert!(old.isr.is_empty() && old.elr.is_empty(), "{old:?} {state:?}");
             assert_eq!(old.last_known_leader, Some(state.leader), "{old:?} {state:?}");
         }
         // Somebody who had everything is remembered, unless all of them say they lost it.
-        let lossy = |id: &i32| self.lossy.get(id).copied().unwrap_or(false);
+        let lossy = |id: &i32| self.lossy == Some(*id);
         let remembered = state.isr.iter().chain(&state.elr).any(had);
         if !remembered && old.isr.iter().chain(&old.elr).any(|id| !lossy(id)) {
             panic!("nobody is left who has everything: {old:?} {state:?}");
@@ -243,9 +260,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn take(world: &mut World, step: Step) {
     match step {
         Step::Register { id, lost, new_disk } => {
-            world.lossy.insert(id, lost || new_disk.is_some());
             world.register(id, new_disk, lost);
-            world.lossy.clear();
         }
         Step::Unfence(id) => world.decide(|plan| plan.unfence(id)),
         Step::Fence(id) => world.decide(|plan| plan.fence(id)),

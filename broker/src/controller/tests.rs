@@ -104,6 +104,7 @@ fn a_replaced_disk_never_leads_with_nothing() {
     world.decide(|plan| plan.unfence(1));
     assert_eq!((world.state().leader, world.state().isr), (-1, vec![]));
     // An operator may say so.
+    world.unclean = true;
     let named = [(TOPIC.to_owned(), 0)];
     let results = world.decide(|plan| plan.elect(Election::Unclean, Some(&named)));
     assert!(results[0].2.is_ok());
