@@ -35,6 +35,8 @@ pub(crate) mod topic_name;
 mod topics;
 
 #[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

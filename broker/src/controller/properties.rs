@@ -182,13 +182,23 @@ impl World {
         assert!(all(&state.elr, &state.replicas), "{state:?}");
         assert!(all(&state.adding, &state.replicas), "{state:?}");
         assert!(all(&state.removing, &state.replicas), "{state:?}");
-        assert!(!state.elr.iter().any(|id| state.isr.contains(id)), "{state:?}");
+        assert!(
+            !state.elr.iter().any(|id| state.isr.contains(id)),
+            "{state:?}"
+        );
         if state.leader >= 0 {
             assert!(state.isr.contains(&state.leader), "{state:?}");
-            assert!(self.image.is_live(state.leader), "a fenced leader: {state:?}");
+            assert!(
+                self.image.is_live(state.leader),
+                "a fenced leader: {state:?}"
+            );
             assert_eq!(state.last_known_leader, None, "{state:?}");
         }
-        let fenced_in_sync = state.isr.iter().filter(|id| !self.image.is_live(**id)).count();
+        let fenced_in_sync = state
+            .isr
+            .iter()
+            .filter(|id| !self.image.is_live(**id))
+            .count();
         assert!(
             fenced_in_sync == 0 || state.isr.len() == 1,
             "in sync though fenced: {state:?}"
@@ -197,7 +207,10 @@ impl World {
         if state == old {
             return;
         }
-        assert!(state.partition_epoch > old.partition_epoch, "{old:?} {state:?}");
+        assert!(
+            state.partition_epoch > old.partition_epoch,
+            "{old:?} {state:?}"
+        );
         assert!(state.leader_epoch >= old.leader_epoch, "{old:?} {state:?}");
         if state.leader != old.leader {
             assert!(state.leader_epoch > old.leader_epoch, "{old:?} {state:?}");
@@ -206,12 +219,18 @@ impl World {
             return;
         }
         // Whoever begins to lead had everything, or nobody who had is left.
-        let had = |id: &i32| {
-            old.isr.contains(id) || old.elr.contains(id) || self.caught_up.contains(id)
-        };
+        let had =
+            |id: &i32| old.isr.contains(id) || old.elr.contains(id) || self.caught_up.contains(id);
         if state.leader >= 0 && state.leader != old.leader && !had(&state.leader) {
-            assert!(old.isr.is_empty() && old.elr.is_empty(), "{old:?} {state:?}");
-            assert_eq!(old.last_known_leader, Some(state.leader), "{old:?} {state:?}");
+            assert!(
+                old.isr.is_empty() && old.elr.is_empty(),
+                "{old:?} {state:?}"
+            );
+            assert_eq!(
+                old.last_known_leader,
+                Some(state.leader),
+                "{old:?} {state:?}"
+            );
         }
         // Somebody who had everything is remembered, unless all of them say they lost it.
         let lossy = |id: &i32| self.lossy == Some(*id);
@@ -224,14 +243,21 @@ impl World {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Register { id: i32, lost: bool, new_disk: Option<u8> },
+    Register {
+        id: i32,
+        lost: bool,
+        new_disk: Option<u8>,
+    },
     Unfence(i32),
     Fence(i32),
     ShutDown(i32),
     /// Bits say who.
     Isr(u8),
     Preferred,
-    Reassign { first: i32, count: i32 },
+    Reassign {
+        first: i32,
+        count: i32,
+    },
     Cancel,
     MinInsync(u8),
     Upkeep,

@@ -20,7 +20,11 @@ fn reassign(world: &mut World, replicas: Option<&[i32]>) -> Result<(), i16> {
         replicas: replicas.map(<[i32]>::to_vec),
     };
     let results = world.decide(|plan| plan.reassign(&[change], true));
-    results.into_iter().next().unwrap().map_err(|error| error.code)
+    results
+        .into_iter()
+        .next()
+        .unwrap()
+        .map_err(|error| error.code)
 }
 
 #[test]
@@ -51,7 +55,10 @@ fn an_eligible_replica_leads_when_the_in_sync_ones_are_gone() {
     let mut world = World::of(3, &[TWO_IN_SYNC]);
     world.assigned(&[1, 2, 3]);
     world.decide(|plan| plan.fence(2));
-    assert!(world.state().elr.is_empty(), "two are in sync, which is enough to commit");
+    assert!(
+        world.state().elr.is_empty(),
+        "two are in sync, which is enough to commit"
+    );
     world.decide(|plan| plan.fence(3));
     assert_eq!((world.state().isr, world.state().elr), (vec![1], vec![3]));
     world.decide(|plan| plan.fence(1));
@@ -143,7 +150,9 @@ fn the_first_process_of_a_cluster_of_one_keeps_its_epochs_unless_it_lost_records
     for (lost, epoch) in [(false, 0), (true, 1), (false, 1)] {
         let mut registration = world.registration(1);
         registration.lost_records = lost;
-        world.decide(|plan| plan.register(&registration, true)).unwrap();
+        world
+            .decide(|plan| plan.register(&registration, true))
+            .unwrap();
         let state = world.state();
         assert_eq!((state.leader, state.leader_epoch), (1, epoch));
         assert_eq!(state.isr, [1]);
@@ -259,7 +268,9 @@ fn replicas_are_spread_over_brokers_and_racks() {
     for id in 1..=6 {
         let mut registration = world.registration(id);
         registration.rack = Some(format!("rack-{}", id % 3));
-        world.decide(|plan| plan.register(&registration, false)).unwrap();
+        world
+            .decide(|plan| plan.register(&registration, false))
+            .unwrap();
         world.decide(|plan| plan.unfence(id));
     }
     world.create(NewTopic {
@@ -278,8 +289,14 @@ fn replicas_are_spread_over_brokers_and_racks() {
             *replicas.entry(*id).or_default() += 1;
         }
     }
-    assert!(leaders.len() == 6 && leaders.values().all(|count| *count == 2), "{leaders:?}");
-    assert!(replicas.values().all(|count| (4..=8).contains(count)), "{replicas:?}");
+    assert!(
+        leaders.len() == 6 && leaders.values().all(|count| *count == 2),
+        "{leaders:?}"
+    );
+    assert!(
+        replicas.values().all(|count| (4..=8).contains(count)),
+        "{replicas:?}"
+    );
 }
 
 #[test]
@@ -308,8 +325,12 @@ fn a_topic_asked_for_again_because_the_answer_was_lost_is_the_same_topic() {
         other[0].as_ref().unwrap_err().code,
         error_code::TOPIC_ALREADY_EXISTS
     );
-    world.decide(|plan| plan.delete_topic(TOPIC, [7; 16])).unwrap();
-    world.decide(|plan| plan.delete_topic(TOPIC, [7; 16])).unwrap();
+    world
+        .decide(|plan| plan.delete_topic(TOPIC, [7; 16]))
+        .unwrap();
+    world
+        .decide(|plan| plan.delete_topic(TOPIC, [7; 16]))
+        .unwrap();
 }
 
 #[test]
@@ -329,8 +350,14 @@ fn topics_that_hold_state_get_more_copies_as_brokers_join() {
         world.register(joining, None, false);
         world.decide(|plan| plan.unfence(joining));
         world.decide(|plan| plan.grow());
-        let states: Vec<(i32, PartitionState)> =
-            world.image.topic(TOPIC).unwrap().partitions.clone().into_iter().collect();
+        let states: Vec<(i32, PartitionState)> = world
+            .image
+            .topic(TOPIC)
+            .unwrap()
+            .partitions
+            .clone()
+            .into_iter()
+            .collect();
         for (index, state) in states {
             assert_eq!(state.replicas.len(), copies, "{state:?}");
             let mut change = world.change(&state.replicas);
@@ -352,7 +379,10 @@ fn topics_that_hold_state_get_more_copies_as_brokers_join() {
         *preferred.entry(state.replicas[0]).or_default() += 1;
     }
     assert_eq!(preferred.values().copied().max(), Some(2), "{preferred:?}");
-    assert_eq!(world.image.topic("plain").unwrap().partitions[&0].replicas, [1]);
+    assert_eq!(
+        world.image.topic("plain").unwrap().partitions[&0].replicas,
+        [1]
+    );
 }
 
 #[test]
@@ -360,16 +390,23 @@ fn a_person_who_chose_the_number_of_copies_has_the_last_word() {
     let mut world = World::of(3, &[]);
     world.create(NewTopic {
         partitions: 1,
-        ..NewTopic::internal("__consumer_offsets", &crate::config::BrokerConfig::from_properties(
-            &BTreeMap::from([("log.dirs".to_owned(), "data".to_owned())]),
-        ).unwrap())
+        ..NewTopic::internal(
+            "__consumer_offsets",
+            &crate::config::BrokerConfig::from_properties(&BTreeMap::from([(
+                "log.dirs".to_owned(),
+                "data".to_owned(),
+            )]))
+            .unwrap(),
+        )
     });
     let change = Reassignment {
         topic: "__consumer_offsets".to_owned(),
         index: 0,
         replicas: Some(vec![1]),
     };
-    world.decide(|plan| plan.reassign(&[change], true))[0].as_ref().unwrap();
+    world.decide(|plan| plan.reassign(&[change], true))[0]
+        .as_ref()
+        .unwrap();
     world.decide(|plan| plan.grow());
     let topic = world.image.topic("__consumer_offsets").unwrap();
     assert_eq!(topic.partitions[&0].replicas, [1]);
@@ -382,7 +419,10 @@ fn a_broker_leaves_when_others_have_its_replicas() {
     let progress = world.decide(|plan| plan.remove_broker(1, false)).unwrap();
     assert_eq!(progress.replicas, 1);
     assert_eq!(world.state().adding, [3]);
-    assert!(world.decide(|plan| plan.remove_broker(2, true)).is_err(), "it is alive");
+    assert!(
+        world.decide(|plan| plan.remove_broker(2, true)).is_err(),
+        "it is alive"
+    );
     drop(world.alter(&[1, 2, 3]));
     assert_eq!(world.state().replicas, [3, 2]);
     let progress = world.decide(|plan| plan.remove_broker(1, false)).unwrap();
@@ -420,18 +460,14 @@ fn set(ids: &[i32]) -> BTreeSet<i32> {
 #[test]
 fn the_number_of_voters_is_odd_and_grows_with_the_cluster() {
     let wanted = |voters: &[i32], members: &[i32], live: &[i32], leaving: &[i32]| {
-        voters_wanted(
-            1,
-            &set(voters),
-            &set(members),
-            &set(live),
-            &set(leaving),
-            3,
-        )
+        voters_wanted(1, &set(voters), &set(members), &set(live), &set(leaving), 3)
     };
     assert_eq!(wanted(&[1], &[1], &[1], &[]), None);
     assert_eq!(wanted(&[1], &[1, 2], &[1, 2], &[]), None);
-    assert_eq!(wanted(&[1], &[1, 2, 3], &[1, 2, 3], &[]), Some(set(&[1, 2, 3])));
+    assert_eq!(
+        wanted(&[1], &[1, 2, 3], &[1, 2, 3], &[]),
+        Some(set(&[1, 2, 3]))
+    );
     assert_eq!(wanted(&[1, 2, 3], &[1, 2, 3, 4], &[1, 2, 3, 4], &[]), None);
     // A dead voter keeps its vote.
     assert_eq!(wanted(&[1, 2, 3], &[1, 2, 3, 4], &[1, 2, 4], &[]), None);
@@ -440,10 +476,19 @@ fn the_number_of_voters_is_odd_and_grows_with_the_cluster() {
         wanted(&[1, 2, 3], &[1, 2, 3, 4], &[1, 2, 3, 4], &[3]),
         Some(set(&[1, 2, 4]))
     );
-    assert_eq!(wanted(&[1, 2, 3], &[1, 2, 3], &[1, 2, 3], &[3]), Some(set(&[1])));
-    assert_eq!(wanted(&[1, 2, 3], &[1, 2, 3], &[1, 2, 3], &[1]), Some(set(&[2])));
+    assert_eq!(
+        wanted(&[1, 2, 3], &[1, 2, 3], &[1, 2, 3], &[3]),
+        Some(set(&[1]))
+    );
+    assert_eq!(
+        wanted(&[1, 2, 3], &[1, 2, 3], &[1, 2, 3], &[1]),
+        Some(set(&[2]))
+    );
     // A replaced disk: its broker is a member again, and gets its vote back when it is live.
     assert_eq!(wanted(&[1, 2], &[1, 2, 3], &[1, 2], &[]), None);
-    assert_eq!(wanted(&[1, 2], &[1, 2, 3], &[1, 2, 3], &[]), Some(set(&[1, 2, 3])));
+    assert_eq!(
+        wanted(&[1, 2], &[1, 2, 3], &[1, 2, 3], &[]),
+        Some(set(&[1, 2, 3]))
+    );
     assert_eq!(wanted(&[1, 2], &[1, 2], &[1, 2], &[]), Some(set(&[1])));
 }
