@@ -269,6 +269,7 @@ mod tests {
             client_id: None,
             peer: broker.addr(),
             local: broker.addr(),
+            presence: crate::peer::Presence::new(|_, _| {}),
         };
         let topic = message!(CreatableTopic {
             name: "orders".into(),

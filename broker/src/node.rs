@@ -12,6 +12,7 @@ use crate::controller::record::BrokerRegistration;
 use crate::controller::{Controller, MetadataImage, TopicImage};
 use crate::coordinator::GroupCoordinator;
 use crate::error_code;
+use crate::peer::Presence;
 use crate::replica::Replicas;
 
 /// Everything a request handler may use. Shared by all connections.
@@ -43,6 +44,8 @@ pub(crate) struct RequestContext {
     pub(crate) peer: SocketAddr,
     /// Our end of the connection: the address the client reached.
     pub(crate) local: SocketAddr,
+    /// Which broker speaks on this connection, if one does.
+    pub(crate) presence: Presence,
 }
 
 impl RequestContext {

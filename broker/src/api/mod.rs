@@ -9,6 +9,7 @@ use kafka_wire::{KafkaRequest, RequestHeader, RequestResponsePair};
 use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaDecode, KafkaEncode};
 
 use crate::node::RequestContext;
+use crate::peer::CLUSTER_API;
 pub(crate) use message::message;
 pub(crate) use response::{RequestError, Response};
 
@@ -52,6 +53,7 @@ macro_rules! apis {
 mod alter_configs;
 mod alter_partition_reassignments;
 pub(crate) mod api_versions;
+mod cluster;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
@@ -130,6 +132,12 @@ apis! {
 /// numbers, which take several times their size once decoded.
 pub(crate) const CONTROL_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Whether a request may have more bytes than [`CONTROL_REQUEST_BYTES_MAX`]: it carries records, or
+/// metadata for another broker.
+pub(crate) fn may_be_large(api_key: i16) -> bool {
+    matches!(api_key, PRODUCE | CLUSTER_API)
+}
+
 /// API key of Produce, the only request that carries record data.
 pub(crate) const PRODUCE: i16 = <kafka_wire::ProduceRequest as KafkaRequest>::API_KEY.value();
 const FETCH: i16 = <kafka_wire::FetchRequest as KafkaRequest>::API_KEY.value();
@@ -150,10 +158,10 @@ pub(crate) fn catalog() -> impl Iterator<Item = (i16, i16, i16)> {
     .chain(PLAIN.iter().copied())
 }
 
-/// Whether `api_key` is one this broker routes: the first thing that tells a Kafka client from
+/// Whether `api_key` is one this broker routes, advertised or not: the first thing that tells a Kafka client from
 /// anything else that may have connected.
 pub(crate) fn is_known(api_key: i16) -> bool {
-    catalog().any(|(key, _, _)| key == api_key)
+    api_key == CLUSTER_API || catalog().any(|(key, _, _)| key == api_key)
 }
 
 /// The start of every request, which has the same shape in every version.
@@ -196,6 +204,12 @@ pub(crate) async fn dispatch(
     frame: Bytes,
 ) -> Result<Option<Response>, RequestError> {
     let header = Preamble::parse(&frame).ok_or(RequestError::Truncated { bytes: frame.len() })?;
+    if header.api_key == CLUSTER_API {
+        // To the end, because it may change what the cluster agrees on.
+        let ctx = ctx.clone();
+        let answering = async move { cluster::dispatch(&ctx, &header, &frame).await };
+        return to_the_end(answering).await.map(Some);
+    }
     let supported =
         catalog()
             .find(|(key, _, _)| *key == header.api_key)

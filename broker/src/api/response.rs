@@ -125,6 +125,12 @@ pub(crate) enum RequestError {
         /// What is wrong, and where.
         source: DecodeError,
     },
+    /// Bytes between brokers that are not what brokers say to each other.
+    #[error("a request of the cluster cannot be read, or its answer written: {source}")]
+    NotOfTheCluster {
+        /// What is wrong, and where.
+        source: serde_json::Error,
+    },
     /// A response its version cannot carry.
     #[error("a {api} of version {version} cannot be encoded: {source}")]
     Unencodable {

@@ -13,6 +13,8 @@ use super::{ControllerError, NewTopic};
 pub(crate) enum Operation {
     CreateTopics {
         topics: Vec<NewTopic>,
+        /// The ids they get, one per topic: who has to ask again recognizes its own.
+        ids: Vec<TopicId>,
         validate_only: bool,
     },
     DeleteTopic {
@@ -60,6 +62,17 @@ pub(crate) enum Operation {
         id: i32,
         force: bool,
     },
+}
+
+impl Operation {
+    /// Whether asking twice comes to the same as asking once, so that it may be sent again when
+    /// no answer came.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !matches!(
+            self,
+            Self::CreatePartitions { .. } | Self::AlterConfig { .. }
+        )
+    }
 }
 
 /// Which leader is wanted.
