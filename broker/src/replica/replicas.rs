@@ -18,6 +18,8 @@ use crate::log::{
 const CLEAN_SHUTDOWN: &[u8] = b"{\"version\":0,\"brokerEpoch\":-1}";
 /// Suffix of a partition's folder that is being removed.
 const DELETE_SUFFIX: &str = "-delete";
+/// Suffix of a partition's folder that nobody claims; it is left to the operator.
+const STRAY_SUFFIX: &str = "-stray";
 /// Kafka's own metadata log, which is none of our partitions.
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
@@ -51,9 +53,9 @@ fn parse_folder(folder_name: &str) -> Option<(&str, i32)> {
     (!topic.is_empty() && topic != METADATA_TOPIC && index >= 0).then_some((topic, index))
 }
 
-/// Removes a topic's partitions from a data folder, also those that could not be opened, which would come back as a
-/// topic nobody knows. That they are gone is durable.
-fn remove_topic_from(folder: &Path, topic: &str) -> Result<(), LogError> {
+/// Removes a topic's partitions, or one of them, from a data folder, also those that could not be opened, which would
+/// come back as a topic nobody knows. That they are gone is durable.
+fn remove_from(folder: &Path, topic: &str, only: Option<i32>) -> Result<(), LogError> {
     let entries = platform::fs::read_dir(folder).map_err(LogError::io("list", folder))?;
     let mut removed = false;
     let mut result = Ok(());
@@ -61,7 +63,7 @@ fn remove_topic_from(folder: &Path, topic: &str) -> Result<(), LogError> {
         let Some((name, index)) = parse_folder(&entry.file_name) else {
             continue;
         };
-        if !entry.is_dir || name != topic {
+        if !entry.is_dir || name != topic || only.is_some_and(|only| only != index) {
             continue;
         }
         let renamed = folder.join(format!(
@@ -389,10 +391,96 @@ impl Replicas {
         }
         let mut result = Ok(());
         for folder in &self.folders {
-            result = result.and(remove_topic_from(folder, topic));
+            result = result.and(remove_from(folder, topic, None));
         }
         // Before a topic of that name can be created again, nothing may remember the old offsets.
         result.and(self.write_checkpoints())
+    }
+
+    /// Deletes one partition of a topic with all its records.
+    ///
+    /// # Errors
+    /// As [`Replicas::delete`].
+    pub(crate) async fn delete_partition(
+        self: &Arc<Self>,
+        topic: &str,
+        index: i32,
+    ) -> Result<(), LogError> {
+        let replicas = Arc::clone(self);
+        let topic = topic.to_owned();
+        platform::blocking::run(move || {
+            replicas.take_out(&topic, index);
+            let mut result = Ok(());
+            for folder in &replicas.folders {
+                result = result.and(remove_from(folder, &topic, Some(index)));
+            }
+            result.and(replicas.write_checkpoints())
+        })
+        .await
+    }
+
+    /// Takes a partition out of service and keeps its folder under another name. Answers that name and how many bytes
+    /// are in it; none if there is no such folder.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub(crate) async fn set_aside(
+        self: &Arc<Self>,
+        topic: &str,
+        index: i32,
+    ) -> Result<Option<(PathBuf, u64)>, LogError> {
+        let replicas = Arc::clone(self);
+        let topic = topic.to_owned();
+        platform::blocking::run(move || replicas.set_aside_blocking(&topic, index)).await
+    }
+
+    fn set_aside_blocking(
+        &self,
+        topic: &str,
+        index: i32,
+    ) -> Result<Option<(PathBuf, u64)>, LogError> {
+        self.take_out(topic, index);
+        let folder_name = format!("{topic}-{index}");
+        let mut kept = None;
+        for folder in &self.folders {
+            let path = folder.join(&folder_name);
+            if !platform::fs::exists(&path) {
+                continue;
+            }
+            let files = platform::fs::read_dir(&path).map_err(LogError::io("list", &path))?;
+            let bytes = files.iter().map(|file| file.len).sum();
+            let aside = folder.join(format!(
+                "{folder_name}.{:016x}{STRAY_SUFFIX}",
+                platform::random::u64()
+            ));
+            platform::fs::rename(&path, &aside).map_err(LogError::io("rename", &path))?;
+            platform::fs::sync_dir(folder).map_err(LogError::io("sync", folder))?;
+            kept = Some((aside, bytes));
+        }
+        self.write_checkpoints()?;
+        Ok(kept)
+    }
+
+    /// Forgets a partition; its files are still there. Blocks until an append that runs is done.
+    fn take_out(&self, topic: &str, index: i32) {
+        let key = (topic.to_owned(), index);
+        let removed = {
+            let mut topics = self.topics.write();
+            let removed = topics
+                .get_mut(topic)
+                .and_then(|partitions| partitions.remove(&index));
+            if topics.get(topic).is_some_and(BTreeMap::is_empty) {
+                topics.remove(topic);
+                self.names.write().retain(|_, name| &**name != topic);
+            }
+            removed
+        };
+        self.clean_up_to.lock().remove(&key);
+        self.unopened.lock().retain(|(_, known), _| *known != key);
+        if let Some(partition) = removed {
+            self.uncleanable.lock().remove(partition.folder());
+            partition.mark_deleted();
+        }
     }
 
     /// Changes the configuration of a topic's partitions.
