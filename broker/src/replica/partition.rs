@@ -1,18 +1,23 @@
-//! One partition of a topic, on the node that leads it.
+//! One partition of a topic on one of the nodes that keep it.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_records::assign_offsets;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::barrier::Barrier;
+use super::replicas::Shared;
+use super::roles::{RoleState, Roles};
 use super::validation::{self, Accepted};
 use super::{AppendError, ReadError};
+use crate::error_code;
 use crate::log::{Appender, Log, LogConfig, LogError, Placed, Sequence};
 
 /// Topics whose records are durable before they are acknowledged, whatever their configuration.
@@ -21,12 +26,16 @@ const DURABLE_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
 /// Milliseconds between two reports that a partition's records cannot be read.
 const UNREADABLE_REPORT_MS: u64 = 60_000;
 
+/// How long a coordinator's append waits to be committed (`offsets.commit.timeout.ms` in Kafka).
+const COORDINATOR_COMMIT: Duration = Duration::from_secs(5);
+
 /// Who appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A produce request: everything is checked, and the topic's codec and time stamps apply.
     Client,
-    /// A coordinator of this broker: its batches are taken as they are, and are durable when the append returns.
+    /// A coordinator of this broker: its batches are taken as they are, and are durable and committed when the append
+    /// returns.
     Coordinator,
 }
 
@@ -37,7 +46,7 @@ pub enum Isolation {
     Uncommitted,
     /// The last stable offset: transactions that are not decided are not shown.
     Committed,
-    /// The log's end; for followers and this broker's own coordinators.
+    /// The end of what was written completely; for followers and this broker's own coordinators.
     LogEnd,
 }
 
@@ -52,6 +61,8 @@ pub struct Appended {
     pub log_append_time: i64,
     /// First offset of the log.
     pub log_start_offset: i64,
+    /// Epoch of the leadership that answers for it.
+    pub leader_epoch: i32,
     /// It was there already: a retry of an idempotent producer.
     pub duplicate: bool,
 }
@@ -65,7 +76,7 @@ pub struct Offsets {
     pub high_watermark: i64,
     /// Consumers that read committed records see what is before it.
     pub last_stable: i64,
-    /// Offset of the next record.
+    /// End of what was written completely: durable where the topic demands it. Never cut off by a failed write.
     pub log_end: i64,
 }
 
@@ -105,11 +116,20 @@ pub struct Partition {
     topic: Arc<str>,
     index: i32,
     topic_id: [u8; 16],
-    leader_epoch: AtomicI32,
+    /// That of `roles`.
+    pub(super) leader_epoch: AtomicI32,
+    /// Taken after the log's writer; the offsets below change under it.
+    pub(super) roles: Mutex<Roles>,
     log: Log,
     queue: Mutex<Queue>,
-    high_watermark: watch::Sender<i64>,
-    barrier: Arc<Barrier>,
+    pub(super) high_watermark: watch::Sender<i64>,
+    /// The end of what was written completely.
+    pub(super) finished: watch::Sender<i64>,
+    /// A follower that is about to be in sync holds back the high watermark for a moment.
+    pub(super) held_back: AtomicBool,
+    /// Held by readers of the files, and exclusively while a follower cuts them. Taken before the log's locks.
+    pub(super) reading: RwLock<()>,
+    shared: Arc<Shared>,
     me: Weak<Self>,
     unflushed_since_ms: AtomicI64,
     /// When it was last reported that records cannot be read, in milliseconds.
@@ -120,24 +140,35 @@ pub struct Partition {
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Partition {
-    pub(crate) fn new(
+    /// A partition that nobody leads yet, as far as is known. `high_watermark` is that of a checkpoint.
+    pub(super) fn new(
         topic: Arc<str>,
         index: i32,
         topic_id: [u8; 16],
-        leader_epoch: i32,
+        high_watermark: i64,
         log: Log,
-        barrier: Arc<Barrier>,
+        shared: Arc<Shared>,
     ) -> Arc<Self> {
+        let leader_epoch = log.epochs.lock().latest().unwrap_or(0);
+        let high_watermark = high_watermark.clamp(log.start(), log.end());
+        log.set_committed(high_watermark);
         let partition = Arc::new_cyclic(|me| Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             topic,
             index,
             topic_id,
             leader_epoch: AtomicI32::new(leader_epoch),
-            high_watermark: watch::Sender::new(log.end()),
+            roles: Mutex::new(Roles {
+                epoch: leader_epoch,
+                state: RoleState::Following { leader: None },
+            }),
+            high_watermark: watch::Sender::new(high_watermark),
+            finished: watch::Sender::new(log.end()),
+            held_back: AtomicBool::new(false),
+            reading: RwLock::new(()),
             log,
             queue: Mutex::new(Queue::default()),
-            barrier,
+            shared,
             me: me.clone(),
             unflushed_since_ms: AtomicI64::new(i64::MAX),
             unreadable_reported_ms: AtomicI64::new(i64::MIN),
@@ -169,11 +200,6 @@ impl Partition {
         self.leader_epoch.load(Ordering::Acquire)
     }
 
-    /// Raises the leader epoch; a lower one changes nothing.
-    pub(crate) fn lead(&self, epoch: i32) {
-        self.leader_epoch.fetch_max(epoch, Ordering::AcqRel);
-    }
-
     /// Whether the last stop may have cost it records that were acknowledged.
     pub(crate) fn tail_in_doubt(&self) -> bool {
         self.log.tail_in_doubt()
@@ -191,19 +217,25 @@ impl Partition {
 
     /// The offsets as of now.
     pub fn offsets(&self) -> Offsets {
+        // In this order, so that the one is at most the other.
         let high_watermark = *self.high_watermark.borrow();
         Offsets {
             log_start: self.log.start(),
             high_watermark,
             // No transactions yet, so that everything committed is decided.
             last_stable: high_watermark,
-            log_end: self.log.end(),
+            log_end: *self.finished.borrow(),
         }
     }
 
-    /// Follows the high watermark: changes with every append. For long polls.
+    /// Follows the high watermark; also changes when this node's role does. For long polls of consumers.
     pub fn appended(&self) -> watch::Receiver<i64> {
         self.high_watermark.subscribe()
+    }
+
+    /// Follows the log's end; also changes when this node's role does. For long polls of followers.
+    pub(crate) fn written(&self) -> watch::Receiver<i64> {
+        self.finished.subscribe()
     }
 
     /// Appends one batch: validates it, gives it offsets and writes it.
@@ -212,8 +244,38 @@ impl Partition {
     /// begun. Batches that wait while another is written are written together, with one flush where one is due.
     ///
     /// # Errors
-    /// With Kafka's code; nothing was appended then, and the log is as before.
+    /// With Kafka's code; nothing was appended then, and the log is as before. The exceptions are
+    /// `NOT_LEADER_OR_FOLLOWER` where the node was deposed meanwhile, and all errors of [`Partition::committed`] for a
+    /// coordinator: what became of the records is not known then.
     pub async fn append(&self, records: Bytes, origin: Origin) -> Result<Appended, AppendError> {
+        match origin {
+            Origin::Client => self.enqueue(records, origin).await,
+            Origin::Coordinator => {
+                if let Some((in_sync, needed)) = self.in_sync_shortage() {
+                    let error = self.too_few(in_sync, needed);
+                    return Err(AppendError::new(error_code::NOT_ENOUGH_REPLICAS, error));
+                }
+                let deadline = Instant::now() + COORDINATOR_COMMIT;
+                let appended = self.enqueue(records, origin).await?;
+                self.committed(appended.leader_epoch, appended.last_offset + 1, deadline)
+                    .await
+                    .map_err(|code| {
+                        AppendError::new(code, "records of a coordinator were not committed")
+                    })?;
+                Ok(appended)
+            }
+        }
+    }
+
+    /// Says that there are too few in-sync replicas.
+    pub(crate) fn too_few(&self, in_sync: usize, needed: usize) -> String {
+        format!(
+            "topic \"{}\" has {in_sync} in-sync replicas but min.insync.replicas is {needed}; start another broker or lower it",
+            self.topic
+        )
+    }
+
+    async fn enqueue(&self, records: Bytes, origin: Origin) -> Result<Appended, AppendError> {
         let (answer, mut answered) = oneshot::channel();
         let serve = {
             let mut queue = self.queue.lock();
@@ -278,16 +340,21 @@ impl Partition {
             return answer_all(requests, &error);
         }
         let config = self.log.config();
-        let durable = config.cleanup_policy.compact
-            || DURABLE_TOPICS.contains(&&*self.topic)
+        let durable = self.is_durable(&config)
             || requests
                 .iter()
                 .any(|request| request.origin == Origin::Coordinator);
-        if durable && let Err(error) = self.barrier.flush() {
+        if durable && let Err(error) = self.barrier().flush() {
             return answer_all(requests, &AppendError::from(&error));
         }
         let now_ms = platform::clock::unix_millis();
         let mut appender = self.log.appender();
+        // A change of the role waits for the appender, so this holds until it is given back, or what is written is as
+        // good as written before the change.
+        let epoch = match self.leads(-1) {
+            Ok(epoch) => epoch,
+            Err(code) => return answer_all(requests, &self.not_leader(code)),
+        };
         // Until then the log remembers batches that are not in it.
         if let Err(error) = appender.finish_cut() {
             return answer_all(requests, &AppendError::from(&error));
@@ -300,6 +367,7 @@ impl Partition {
                 request.records,
                 request.origin,
                 &config,
+                epoch,
                 now_ms,
             ) {
                 Ok(appended) => done.push((request.answer, appended)),
@@ -307,12 +375,16 @@ impl Partition {
             }
         }
         let end = self.log.end();
+        let mut leads = true;
         if end > before {
             let flush_now =
                 durable || end.saturating_sub(self.log.flushed()) >= config.flush_messages;
             if flush_now && let Err(error) = self.log.flush() {
-                // Whether they are on disk is not known, so they must not be in the log.
-                if let Err(error) = appender.truncate_from(before) {
+                // Whether they are on disk is not known, so they must not be in the log. No follower has seen them.
+                let cut = appender.truncate_from(before);
+                // The cut took the mark of this epoch if it began there.
+                let cut = cut.and_then(|()| self.log.epochs.lock().begin(epoch, before));
+                if let Err(error) = cut {
                     tracing::error!(%error, topic = %self.topic, partition = self.index, "cannot cut off records that were not made durable");
                 }
                 let error = AppendError::from(&error);
@@ -324,12 +396,31 @@ impl Partition {
             if !flush_now {
                 self.note_unflushed(now_ms);
             }
-            self.high_watermark.send_replace(end);
+            leads = self.finish_write(epoch, end);
         }
         drop(appender);
         for (waiting, appended) in done {
-            answer(waiting, Ok(appended));
+            answer(
+                waiting,
+                if leads {
+                    Ok(appended)
+                } else {
+                    Err(self.not_leader(error_code::NOT_LEADER_OR_FOLLOWER))
+                },
+            );
         }
+    }
+
+    /// Whether records are durable before they are acknowledged.
+    pub(super) fn is_durable(&self, config: &LogConfig) -> bool {
+        config.cleanup_policy.compact || DURABLE_TOPICS.contains(&&*self.topic)
+    }
+
+    fn not_leader(&self, code: i16) -> AppendError {
+        AppendError::new(
+            code,
+            format!("this broker does not lead {}-{}", self.topic, self.index),
+        )
     }
 
     fn append_one(
@@ -338,6 +429,7 @@ impl Partition {
         records: Bytes,
         origin: Origin,
         config: &LogConfig,
+        leader_epoch: i32,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         let batch = validation::single_batch(&records)?;
@@ -352,6 +444,7 @@ impl Partition {
                 if let Some(again) = self.check_sequence(appender, &batch.header)? {
                     return Ok(Appended {
                         log_start_offset,
+                        leader_epoch,
                         ..again
                     });
                 }
@@ -373,7 +466,7 @@ impl Partition {
         let mut prefix = *prefix;
         let mut header = accepted.batch.header;
         header.base_offset = self.log.end();
-        header.partition_leader_epoch = self.leader_epoch();
+        header.partition_leader_epoch = leader_epoch;
         assign_offsets(
             &mut prefix,
             header.base_offset,
@@ -388,6 +481,7 @@ impl Partition {
             last_offset: header.last_offset(),
             log_append_time: accepted.log_append_time,
             log_start_offset,
+            leader_epoch,
             duplicate: false,
         })
     }
@@ -414,6 +508,7 @@ impl Partition {
                 last_offset: known.last_offset,
                 log_append_time: -1,
                 log_start_offset: -1,
+                leader_epoch: -1,
                 duplicate: true,
             })),
             Sequence::OldEpoch { current } => Err(AppendError::new(
@@ -511,10 +606,11 @@ impl Partition {
 
     /// The largest epoch up to `epoch` and the offset it ends at; `(-1, -1)` if it is not known.
     pub fn epoch_end_offset(&self, epoch: i32) -> (i32, i64) {
+        let end = *self.finished.borrow();
         if epoch == self.leader_epoch() {
-            return (epoch, self.log.end());
+            return (epoch, end);
         }
-        self.log.epochs.lock().end_of(epoch, self.log.end())
+        self.log.epochs.lock().end_of(epoch, end)
     }
 
     /// The folder of its files.
@@ -523,7 +619,7 @@ impl Partition {
     }
 
     /// The handle that owns this partition; whoever calls a method has one.
-    fn shared(&self) -> Arc<Self> {
+    pub(super) fn shared(&self) -> Arc<Self> {
         match self.me.upgrade() {
             Some(partition) => partition,
             None => unreachable!("a partition is only reached through its Arc"),
@@ -534,9 +630,20 @@ impl Partition {
         &self.log
     }
 
-    #[cfg(test)]
     pub(crate) fn barrier(&self) -> &Barrier {
-        &self.barrier
+        &self.shared.barrier
+    }
+
+    pub(super) fn note_candidate(&self) {
+        self.shared.candidates.note(self.id, &self.me);
+    }
+
+    /// Writes the node's checkpoints after this log was cut. Blocks.
+    pub(super) fn checkpoint_cut(&self) -> Result<(), LogError> {
+        match self.shared.owner.upgrade() {
+            Some(replicas) => replicas.checkpoint_cut(self),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn is_deleted(&self) -> bool {
@@ -547,6 +654,7 @@ impl Partition {
     pub(crate) fn mark_deleted(&self) {
         self.deleted.store(true, Ordering::Release);
         drop(self.log.appender());
+        self.wake();
     }
 
     pub(crate) fn deleted_error(&self) -> LogError {
@@ -563,7 +671,7 @@ impl Partition {
 
     pub(crate) fn note_unflushed(&self, now_ms: i64) {
         self.unflushed_since_ms.fetch_min(now_ms, Ordering::AcqRel);
-        self.barrier.note(self.id, &self.me);
+        self.barrier().note(self.id, &self.me);
     }
 
     /// Makes everything durable that was appended before the call. Blocks.
@@ -589,6 +697,7 @@ impl Partition {
             if partition.is_deleted() {
                 return Err(partition.deleted_error());
             }
+            let _reading = partition.reading.read();
             work(&partition.log)
         })
         .await

@@ -15,16 +15,24 @@ const MAX: usize = 16 << 20;
 const TOPIC_ID: [u8; 16] = [3; 16];
 
 async fn open(folder: &Path) -> Arc<Replicas> {
-    Replicas::open(vec![folder.to_owned()], LogOptions::default())
+    open_with(folder, LogOptions::default()).await
+}
+
+/// Opens the partitions of a node that leads them all.
+async fn open_with(folder: &Path, options: LogOptions) -> Arc<Replicas> {
+    let replicas = Replicas::open(vec![folder.to_owned()], options)
         .await
-        .unwrap()
+        .unwrap();
+    for partition in replicas.list() {
+        partition.lead(partition.leader_epoch());
+    }
+    replicas
 }
 
 async fn create(replicas: &Arc<Replicas>, topic: &str, config: LogConfig) -> Arc<Partition> {
-    replicas
-        .create(topic, TOPIC_ID, 0, config, 0)
-        .await
-        .unwrap()
+    let partition = replicas.create(topic, TOPIC_ID, 0, config).await.unwrap();
+    partition.lead(0);
+    partition
 }
 
 fn now() -> i64 {
@@ -480,16 +488,17 @@ async fn a_topic_created_again_starts_empty_also_after_a_crash() {
     );
     assert!(replicas.get("orders", 0).is_none());
     let again = replicas
-        .create("orders", [4; 16], 0, LogConfig::default(), 0)
+        .create("orders", [4; 16], 0, LogConfig::default())
         .await
         .unwrap();
+    again.lead(0);
     again.append(line("new"), Origin::Client).await.unwrap();
     drop((partition, again, replicas));
     let replicas = open(folder.path()).await;
     let partition = replicas.get("orders", 0).unwrap();
     assert_eq!(values(&partition).await, ["new"]);
     let other = replicas
-        .create("orders", [9; 16], 0, LogConfig::default(), 0)
+        .create("orders", [9; 16], 0, LogConfig::default())
         .await
         .unwrap_err();
     assert!(matches!(other, LogError::TopicId { .. }));
@@ -673,10 +682,11 @@ async fn offsets_of_a_deleted_partition_that_are_still_on_disk_are_not_the_new_o
     let blocked = folder.path().join("log-start-offset-checkpoint.tmp");
     std::fs::create_dir(&blocked).unwrap();
     assert!(replicas.delete("orders").await.is_err());
-    let create_again = || replicas.create("orders", [4; 16], 0, LogConfig::default(), 0);
+    let create_again = || replicas.create("orders", [4; 16], 0, LogConfig::default());
     assert!(create_again().await.is_err());
     std::fs::remove_dir(&blocked).unwrap();
     let again = create_again().await.unwrap();
+    again.lead(0);
     again.append(line("new"), Origin::Client).await.unwrap();
     drop((partition, again, replicas));
     let partition = open(folder.path()).await.get("orders", 0).unwrap();
