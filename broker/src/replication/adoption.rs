@@ -36,7 +36,10 @@ pub(crate) fn records(
             .insert(partition.index(), partition.leader_epoch().max(0));
     }
     let mut records = Vec::new();
-    let mut taken = image.topics().map(|topic| topic.name.to_string()).collect::<Vec<_>>();
+    let mut taken = image
+        .topics()
+        .map(|topic| topic.name.to_string())
+        .collect::<Vec<_>>();
     for ((name, id), epochs) in found {
         if taken.contains(&name) {
             continue;
@@ -62,13 +65,15 @@ pub(crate) fn records(
         }));
         if is_internal(&name) {
             let resource = ConfigResource::Topic(name.clone());
-            records.extend(internal_settings.iter().map(|(key, value)| {
-                MetadataRecord::Config {
-                    resource: resource.clone(),
-                    key: key.clone(),
-                    value: Some(value.clone()),
-                }
-            }));
+            records.extend(
+                internal_settings
+                    .iter()
+                    .map(|(key, value)| MetadataRecord::Config {
+                        resource: resource.clone(),
+                        key: key.clone(),
+                        value: Some(value.clone()),
+                    }),
+            );
         }
         taken.push(name);
     }

@@ -115,7 +115,10 @@ impl Fetcher {
     /// Copies until the mailbox is closed.
     pub(super) async fn run(mut self) {
         while AssertUnwindSafe(self.copy()).catch_unwind().await.is_err() {
-            tracing::error!(leader = self.leader, "a replica fetcher panicked; it begins anew");
+            tracing::error!(
+                leader = self.leader,
+                "a replica fetcher panicked; it begins anew"
+            );
             self.disconnect();
             sleep(self.fetching.settings.backoff).await;
         }
@@ -256,7 +259,12 @@ impl Fetcher {
         self.failures = self.failures.saturating_add(1);
         let (leader, partitions) = (self.leader, self.followed.len());
         if self.failures == 1 {
-            tracing::info!(leader, partitions, problem, "cannot copy from a leader; trying again");
+            tracing::info!(
+                leader,
+                partitions,
+                problem,
+                "cannot copy from a leader; trying again"
+            );
         } else {
             tracing::debug!(leader, partitions, problem, "cannot copy from a leader yet");
         }
@@ -412,17 +420,15 @@ impl Copying<'_> {
             error_code::NONE => {
                 let records = data.records.unwrap_or_default();
                 self.partition
-                    .append_as_follower(
-                        epoch,
-                        records,
-                        data.high_watermark,
-                        data.log_start_offset,
-                    )
+                    .append_as_follower(epoch, records, data.high_watermark, data.log_start_offset)
                     .await?;
                 Ok(())
             }
             error_code::OFFSET_OUT_OF_RANGE => self.find_the_leaders_log(&data).await,
-            code => Err(Problem::new(code, format!("the leader answers error {code}"))),
+            code => Err(Problem::new(
+                code,
+                format!("the leader answers error {code}"),
+            )),
         }
     }
 

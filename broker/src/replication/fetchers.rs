@@ -88,8 +88,7 @@ impl Fetchers {
             std::collections::btree_map::Entry::Occupied(running) => running.into_mut(),
             std::collections::btree_map::Entry::Vacant(vacant) => {
                 let running = vacant.insert(Running::default());
-                let fetcher =
-                    Fetcher::new(self.fetching.clone(), leader, running.mailbox.clone());
+                let fetcher = Fetcher::new(self.fetching.clone(), leader, running.mailbox.clone());
                 self.tasks.spawn(fetcher.run());
                 running
             }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use kafka_client::ClientConfig;
 use kafka_client::wire::Connection;
-use kafka_wire::offset_for_leader_epoch_request::{
-    OffsetForLeaderPartition, OffsetForLeaderTopic,
-};
+use kafka_wire::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_wire::{FetchRequest, FetchResponse, OffsetForLeaderEpochRequest};
 use kafka_wire_core::StrBytes;
 
@@ -70,8 +68,8 @@ pub(crate) struct Tcp {
 impl Tcp {
     /// For the follower `me`.
     pub(crate) fn new(me: i32) -> Self {
-        let mut config = ClientConfig::new(Vec::<String>::new())
-            .with_client_id(format!("broker-{me}-replica"));
+        let mut config =
+            ClientConfig::new(Vec::<String>::new()).with_client_id(format!("broker-{me}-replica"));
         config.response_bytes_max = RESPONSE_BYTES_MAX;
         config.connection_timeout = CONNECT_TIME_MAX;
         Self { config }

@@ -159,7 +159,9 @@ impl Reconciler {
         });
         if !serving {
             if std::mem::take(&mut self.serving) {
-                tracing::warn!("another process is registered under this broker's id; this one leads and copies nothing any more");
+                tracing::warn!(
+                    "another process is registered under this broker's id; this one leads and copies nothing any more"
+                );
                 self.stand_down().await;
             }
             return;
@@ -184,7 +186,9 @@ impl Reconciler {
             }
         }
         for topic in image.topics() {
-            let known = former.topic(&topic.name).filter(|known| known.id == topic.id);
+            let known = former
+                .topic(&topic.name)
+                .filter(|known| known.id == topic.id);
             if known.is_some_and(|known| Arc::ptr_eq(known, topic)) && !everything {
                 continue;
             }
@@ -205,9 +209,9 @@ impl Reconciler {
         for partition in self.replicas.list() {
             let id = partition.topic_id();
             let name = partition.topic();
-            let known = image
-                .topic_by_id(&id)
-                .is_some_and(|topic| topic.name == *name && topic.partitions.contains_key(&partition.index()));
+            let known = image.topic_by_id(&id).is_some_and(|topic| {
+                topic.name == *name && topic.partitions.contains_key(&partition.index())
+            });
             if known {
                 continue;
             }
@@ -354,7 +358,11 @@ impl Reconciler {
                     let keys = (*id, i32::MIN)..=(*id, i32::MAX);
                     let mut keys: BTreeSet<Key> =
                         self.told.range(keys.clone()).map(|(key, _)| *key).collect();
-                    keys.extend(self.retries.range((*id, i32::MIN)..=(*id, i32::MAX)).map(|(key, _)| *key));
+                    keys.extend(
+                        self.retries
+                            .range((*id, i32::MIN)..=(*id, i32::MAX))
+                            .map(|(key, _)| *key),
+                    );
                     keys.iter().for_each(|key| self.let_go(key));
                 }
                 Deletion::Partition(partition) => {
@@ -551,12 +559,7 @@ async fn create_one(
     config: LogConfig,
 ) -> Result<Arc<Partition>, LogError> {
     let (topic, index, state) = (&kept.topic, kept.index, &kept.state);
-    let create = async |config| {
-        let epoch = state.leader_epoch;
-        replicas
-            .create(&topic.name, topic.id, index, config, epoch)
-            .await
-    };
+    let create = async |config| replicas.create(&topic.name, topic.id, index, config).await;
     let error = match create(config.clone()).await {
         Err(error @ LogError::Corrupt { .. }) => error,
         result => return result,

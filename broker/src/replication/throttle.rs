@@ -40,7 +40,9 @@ impl Throttle {
     /// Notes bytes of a throttled replica.
     pub(crate) fn copied(&self, bytes: usize) {
         if let Some(bucket) = &mut *self.state.lock() {
-            bucket.left = bucket.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+            bucket.left = bucket
+                .left
+                .saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }
 
@@ -53,7 +55,9 @@ impl Throttle {
             return None;
         }
         let missing = bucket.left.unsigned_abs().saturating_add(1);
-        let millis = missing.saturating_mul(1000).div_ceil(bucket.bytes_per_second);
+        let millis = missing
+            .saturating_mul(1000)
+            .div_ceil(bucket.bytes_per_second);
         Some(Duration::from_millis(millis.max(1)))
     }
 }
