@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
+use kafka_records::BatchHeader;
 use kafka_wire::fetch_request::ReplicaState;
 use kafka_wire::fetch_response::PartitionData;
 use kafka_wire::{FetchRequest, FetchResponse};
@@ -419,8 +420,10 @@ impl Copying<'_> {
             }
             error_code::NONE => {
                 let records = data.records.unwrap_or_default();
+                self.begin_within_a_batch(&records).await?;
+                let (high_watermark, log_start) = (data.high_watermark, data.log_start_offset);
                 self.partition
-                    .append_as_follower(epoch, records, data.high_watermark, data.log_start_offset)
+                    .append_as_follower(epoch, records, high_watermark, log_start)
                     .await?;
                 Ok(())
             }
@@ -430,6 +433,24 @@ impl Copying<'_> {
                 format!("the leader answers error {code}"),
             )),
         }
+    }
+
+    /// The leader's log may start within a batch, whose first records were deleted. A log without
+    /// records takes the whole batch, and its start moves on with the leader's.
+    async fn begin_within_a_batch(&self, records: &[u8]) -> Result<(), Problem> {
+        let offsets = self.partition.offsets();
+        if records.is_empty() || offsets.log_start < offsets.log_end {
+            return Ok(());
+        }
+        let Ok(first) = BatchHeader::parse(records) else {
+            return Ok(());
+        };
+        if first.base_offset < offsets.log_end && offsets.log_end < first.next_offset() {
+            self.partition
+                .restart_at(self.position.leader_epoch, first.base_offset)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Cuts back to where the leader's log and this one may agree.

@@ -22,6 +22,9 @@ mod reconcile;
 mod session;
 mod throttle;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
