@@ -457,13 +457,13 @@ fn run(count: usize, min_in_sync: i32, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn replicas_become_the_same_and_lose_nothing_that_was_acknowledged(
         count in 2..4usize,
         min_in_sync in 1..3i32,
-        steps in proptest::collection::vec(step(3), 1..120),
+        steps in proptest::collection::vec(step(3), 1..160),
     ) {
         let steps: Vec<Step> = steps
             .into_iter()
