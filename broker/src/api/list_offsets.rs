@@ -4,8 +4,10 @@ use kafka_wire::list_offsets_request::ListOffsetsPartition;
 use kafka_wire::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_wire::{ListOffsetsRequest, ListOffsetsResponse};
 use kafka_wire_core::ApiVersion;
+use tokio::time::Instant;
 
-use super::{check_leader_epoch, message};
+use super::leader::led_by_name;
+use super::message;
 use crate::error_code;
 use crate::node::RequestContext;
 
@@ -18,6 +20,9 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+/// The first version whose client knows that an offset is not known yet.
+const OFFSET_NOT_AVAILABLE_SINCE: i16 = 5;
 
 struct Found {
     offset: i64,
@@ -69,13 +74,8 @@ async fn find(
     version: i16,
     committed: bool,
 ) -> Result<Found, i16> {
-    let partition = ctx
-        .broker
-        .replicas
-        .get(topic, wanted.partition_index)
-        .ok_or(error_code::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let epoch = partition.leader_epoch();
-    check_leader_epoch(wanted.current_leader_epoch, epoch)?;
+    let known = wanted.current_leader_epoch;
+    let (partition, epoch) = led_by_name(ctx, topic, wanted.partition_index, known)?;
     let at = |offset| Found {
         offset,
         timestamp: -1,
@@ -89,6 +89,16 @@ async fn find(
             Err(error_code::UNSUPPORTED_VERSION)
         }
     };
+    partition.tell_time(Instant::now());
+    let by_the_end = wanted.timestamp == LATEST || wanted.timestamp >= 0;
+    if by_the_end && partition.high_watermark_lags() {
+        // A new leader is told within moments how far the others are.
+        return Err(if version >= OFFSET_NOT_AVAILABLE_SINCE {
+            error_code::OFFSET_NOT_AVAILABLE
+        } else {
+            error_code::LEADER_NOT_AVAILABLE
+        });
+    }
     match wanted.timestamp {
         LATEST if committed => Ok(at(offsets.last_stable)),
         LATEST => Ok(at(offsets.high_watermark)),

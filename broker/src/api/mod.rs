@@ -63,6 +63,7 @@ pub(crate) mod fetch;
 pub(crate) mod fetch_memory;
 pub(crate) mod fetch_session;
 mod incremental_alter_configs;
+mod leader;
 mod list_config_resources;
 mod list_offsets;
 mod message;
@@ -321,18 +322,4 @@ where
     R::Response: KafkaEncode,
 {
     Response::encode::<R::Response>(header, response)
-}
-
-/// Compares the leader epoch a client knows (-1 for none) with the partition's.
-///
-/// # Errors
-/// The Kafka error code that tells the client which of the two is behind.
-fn check_leader_epoch(known: i32, actual: i32) -> Result<(), i16> {
-    use crate::error_code::{FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH};
-    match known {
-        -1 => Ok(()),
-        known if known < actual => Err(FENCED_LEADER_EPOCH),
-        known if known > actual => Err(UNKNOWN_LEADER_EPOCH),
-        _ => Ok(()),
-    }
 }

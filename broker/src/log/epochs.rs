@@ -75,12 +75,15 @@ impl Epochs {
         }
     }
 
-    /// The largest epoch up to `epoch` that is here, and where it ends.
+    /// The largest epoch up to `epoch` that is here, and where it ends; if all are larger, `epoch` itself, which ends
+    /// where the first begins. `None` if none is known.
     pub(crate) fn floor(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
         let next = self.entries.partition_point(|(known, _)| *known <= epoch);
-        let (found, _) = next.checked_sub(1).and_then(|at| self.entries.get(at))?;
         let end = self.entries.get(next).map_or(log_end, |(_, start)| *start);
-        Some((*found, end))
+        match next.checked_sub(1).and_then(|at| self.entries.get(at)) {
+            Some((found, _)) => Some((*found, end)),
+            None => self.entries.first().map(|_| (epoch, end)),
+        }
     }
 
     /// Forgets what starts at `offset` or later, without exception.

@@ -24,6 +24,8 @@ mod roles;
 mod validation;
 
 #[cfg(test)]
+mod replication_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::{AppendError, ReadError};
