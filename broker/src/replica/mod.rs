@@ -26,6 +26,8 @@ mod validation;
 #[cfg(test)]
 mod replication_tests;
 #[cfg(test)]
+mod role_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::{AppendError, ReadError};
