@@ -129,7 +129,7 @@ impl Cluster {
             acknowledged: BTreeMap::new(),
             high_watermarks: BTreeMap::new(),
         };
-        for node in 0..count {
+        for _ in 0..count {
             cluster.nodes.push(Node {
                 folder: tempfile::tempdir().unwrap(),
                 running: None,

@@ -127,7 +127,7 @@ async fn nothing_is_committed_with_too_few_in_sync_and_who_waits_is_told() {
         .become_leader(leading(0, 0, &[1, 2]))
         .await
         .unwrap();
-    let appended = partition.append(sent(0), Origin::Client).await.unwrap();
+    partition.append(sent(0), Origin::Client).await.unwrap();
     let far = Instant::now() + Duration::from_secs(60);
     partition.become_leader(leading(0, 1, &[1])).await.unwrap();
     assert_eq!(partition.in_sync_shortage(), Some((1, 2)));
