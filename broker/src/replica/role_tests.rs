@@ -48,13 +48,19 @@ fn fetch(leader_epoch: i32, last_epoch: i32, offset: i64) -> FollowerFetch {
 }
 
 fn sent(sequence: i32) -> Bytes {
+    sent_together(sequence, 1)
+}
+
+fn sent_together(sequence: i32, records: usize) -> Bytes {
     let mut builder = BatchBuilder::new(Compression::None, 0);
-    builder.push(RecordRef {
-        timestamp: 1,
-        key: Some(b"key"),
-        value: Some(&[b'x'; 100]),
-        headers: &[],
-    });
+    for _ in 0..records {
+        builder.push(RecordRef {
+            timestamp: 1,
+            key: Some(b"key"),
+            value: Some(&[b'x'; 100]),
+            headers: &[],
+        });
+    }
     let id = ProducerIdentity {
         producer_id: 1,
         producer_epoch: 0,
@@ -324,6 +330,25 @@ async fn a_cut_follower_is_not_taken_for_durable_beyond_it() {
     let (_replicas, partition) = opened(folder.path(), config).await;
     let offsets = partition.offsets();
     assert_eq!((offsets.log_start, offsets.log_end), (50, 50));
+}
+
+#[tokio::test]
+async fn a_cut_within_a_batch_takes_the_whole_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_replicas, partition) = opened(folder.path(), LogConfig::default()).await;
+    partition
+        .become_leader(leading(1, 0, &[1, 2]))
+        .await
+        .unwrap();
+    for sequence in [0, 3] {
+        let batch = sent_together(sequence, 3);
+        partition.append(batch, Origin::Client).await.unwrap();
+    }
+    partition.become_follower(Some(2), 2).await;
+    assert_eq!(partition.truncate_to_leader(2, 1, 4).await.unwrap(), 3);
+    assert_eq!(partition.offsets().log_end, 3);
+    assert_eq!(partition.truncate_to_leader(2, 1, 1).await.unwrap(), 0);
+    assert_eq!(partition.offsets().log_end, 0);
 }
 
 #[tokio::test]
