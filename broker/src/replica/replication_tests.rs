@@ -357,7 +357,12 @@ impl Cluster {
                     self.hear(node).await;
                 }
             }
-            Step::Wait { millis } => tokio::time::advance(Duration::from_millis(millis)).await,
+            Step::Wait { millis } => {
+                tokio::time::advance(Duration::from_millis(millis)).await;
+                for (replicas, _) in self.nodes.iter().filter_map(|node| node.running.as_ref()) {
+                    replicas.checkpoint().unwrap();
+                }
+            }
         }
         self.check().await;
     }
