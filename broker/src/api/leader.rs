@@ -1,6 +1,7 @@
 //! Who leads a partition, for requests that only its leader answers: this node, or the hint where to go (KIP-951).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::controller::{MetadataImage, TopicImage};
@@ -93,9 +94,8 @@ impl Hints {
             id: state.leader,
             epoch: state.leader_epoch,
         };
-        if !self.nodes.contains_key(&leader.id) {
-            let address = address(ctx, image, leader.id)?;
-            self.nodes.insert(leader.id, address);
+        if let Entry::Vacant(unnamed) = self.nodes.entry(leader.id) {
+            unnamed.insert(address(ctx, image, leader.id)?);
         }
         Some(leader)
     }

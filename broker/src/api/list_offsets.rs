@@ -10,6 +10,7 @@ use super::leader::led_by_name;
 use super::message;
 use crate::error_code;
 use crate::node::RequestContext;
+use crate::replica::Isolation;
 
 pub(crate) const VERSIONS: (i16, i16) = (1, 11);
 
@@ -42,12 +43,17 @@ pub(crate) async fn handle(
     version: ApiVersion,
 ) -> ListOffsetsResponse {
     let version = version.value();
-    let committed = request.isolation_level == 1;
+    let limit = match request.isolation_level {
+        // Followers ask for where the log ends.
+        _ if request.replica_id >= 0 => Isolation::LogEnd,
+        1 => Isolation::Committed,
+        _ => Isolation::Uncommitted,
+    };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in topic.partitions {
-            let (code, found) = match find(ctx, &topic.name, &wanted, version, committed).await {
+            let (code, found) = match find(ctx, &topic.name, &wanted, version, limit).await {
                 Ok(found) => (error_code::NONE, found),
                 Err(code) => (code, NOTHING),
             };
@@ -72,7 +78,7 @@ async fn find(
     topic: &str,
     wanted: &ListOffsetsPartition,
     version: i16,
-    committed: bool,
+    limit: Isolation,
 ) -> Result<Found, i16> {
     let known = wanted.current_leader_epoch;
     let (partition, epoch) = led_by_name(ctx, topic, wanted.partition_index, known)?;
@@ -81,7 +87,13 @@ async fn find(
         timestamp: -1,
         epoch,
     };
+    partition.tell_time(Instant::now());
     let offsets = partition.offsets();
+    let end = match limit {
+        Isolation::Committed => offsets.last_stable,
+        Isolation::Uncommitted => offsets.high_watermark,
+        Isolation::LogEnd => offsets.log_end,
+    };
     let since = |needed: i16| {
         if version >= needed {
             Ok(())
@@ -89,9 +101,8 @@ async fn find(
             Err(error_code::UNSUPPORTED_VERSION)
         }
     };
-    partition.tell_time(Instant::now());
     let by_the_end = wanted.timestamp == LATEST || wanted.timestamp >= 0;
-    if by_the_end && partition.high_watermark_lags() {
+    if by_the_end && limit != Isolation::LogEnd && partition.high_watermark_lags() {
         // A new leader is told within moments how far the others are.
         return Err(if version >= OFFSET_NOT_AVAILABLE_SINCE {
             error_code::OFFSET_NOT_AVAILABLE
@@ -100,8 +111,7 @@ async fn find(
         });
     }
     match wanted.timestamp {
-        LATEST if committed => Ok(at(offsets.last_stable)),
-        LATEST => Ok(at(offsets.high_watermark)),
+        LATEST => Ok(at(end)),
         EARLIEST => Ok(at(offsets.log_start)),
         MAX_TIMESTAMP => {
             since(7)?;
@@ -124,12 +134,7 @@ async fn find(
                 .offset_for_timestamp(timestamp)
                 .await
                 .map_err(|error| error.code())?;
-            let limit = if committed {
-                offsets.last_stable
-            } else {
-                offsets.high_watermark
-            };
-            Ok(found.filter(|(offset, ..)| *offset < limit).map_or(
+            Ok(found.filter(|(offset, ..)| *offset < end).map_or(
                 NOTHING,
                 |(offset, timestamp, epoch)| Found {
                     offset,

@@ -60,6 +60,7 @@ mod describe_configs;
 mod describe_log_dirs;
 mod describe_topic_partitions;
 pub(crate) mod fetch;
+mod fetch_encoding;
 pub(crate) mod fetch_memory;
 pub(crate) mod fetch_session;
 mod incremental_alter_configs;
@@ -232,7 +233,7 @@ pub(crate) async fn dispatch(
                 let (ctx, request) =
                     decode::<kafka_wire::FetchRequest>(ctx, &header, frame, limits)?;
                 let response = fetch::handle(&ctx, request, header.version()).await;
-                let mut response = fetch::encode(&header, response)?;
+                let mut response = fetch_encoding::encode(&header, response)?;
                 response.held = Some(ctx.broker.fetch_memory.hold(response.len()));
                 Ok(Some(response))
             })

@@ -8,7 +8,7 @@
 //! they cover.
 
 use bytes::Bytes;
-use kafka_records::{Batch, RecordError, batches};
+use kafka_records::{Batch, BatchHeader, RecordError, batches};
 
 use super::{AppendError, Partition};
 use crate::error_code;
@@ -224,7 +224,7 @@ impl Partition {
             }
             appender.finish_cut()?;
             let (end, flushed) = (self.log().end(), self.log().flushed());
-            let to = wanted(self, end);
+            let to = self.batch_boundary(wanted(self, end), end);
             if to < self.log().start() {
                 self.begin_anew(&mut appender, to)?;
             } else {
@@ -240,6 +240,21 @@ impl Partition {
             self.checkpoint_cut()?;
         }
         Ok(self.log().end())
+    }
+
+    /// `offset`, or the start of the batch it lies in: batches go as a whole. A leader whose log starts within a batch
+    /// may name such an offset.
+    fn batch_boundary(&self, offset: i64, end: i64) -> i64 {
+        if offset >= end || offset < self.log().start() {
+            return offset;
+        }
+        match self.log().read(offset, 1, end) {
+            Ok(records) => {
+                BatchHeader::parse(&records).map_or(offset, |header| header.base_offset.min(offset))
+            }
+            // What is damaged goes all the same.
+            Err(_) => offset,
+        }
     }
 
     fn report_cut(&self, to: i64, end: i64) {

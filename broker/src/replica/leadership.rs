@@ -301,7 +301,8 @@ impl Leadership {
         }
         match refused {
             None => {}
-            Some(error_code::INELIGIBLE_REPLICA | error_code::STALE_BROKER_EPOCH) => {
+            // Said only where the proposal fits the state, so that it was not taken before, either.
+            Some(error_code::INELIGIBLE_REPLICA) => {
                 self.in_flight = None;
                 self.refused = Some(self.now);
             }

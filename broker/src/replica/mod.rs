@@ -12,6 +12,7 @@
 //! goes back in a leader epoch; logs of replicas are the same up to it; what a leader showed to a follower is never cut
 //! off while it leads; nothing is appended in an epoch that is over.
 
+mod appending;
 mod barrier;
 mod candidates;
 mod error;
@@ -25,6 +26,8 @@ mod validation;
 
 #[cfg(test)]
 mod replication_tests;
+#[cfg(test)]
+mod role_tests;
 #[cfg(test)]
 mod tests;
 

@@ -129,7 +129,7 @@ impl Cluster {
             acknowledged: BTreeMap::new(),
             high_watermarks: BTreeMap::new(),
         };
-        for node in 0..count {
+        for _ in 0..count {
             cluster.nodes.push(Node {
                 folder: tempfile::tempdir().unwrap(),
                 running: None,
@@ -357,7 +357,12 @@ impl Cluster {
                     self.hear(node).await;
                 }
             }
-            Step::Wait { millis } => tokio::time::advance(Duration::from_millis(millis)).await,
+            Step::Wait { millis } => {
+                tokio::time::advance(Duration::from_millis(millis)).await;
+                for (replicas, _) in self.nodes.iter().filter_map(|node| node.running.as_ref()) {
+                    replicas.checkpoint().unwrap();
+                }
+            }
         }
         self.check().await;
     }

@@ -817,8 +817,13 @@ async fn maintenance_flushes_retains_compacts_and_ends() {
         );
         table.append(update, Origin::Client).await.unwrap();
     }
+    let checkpoint = folder.path().join("recovery-point-offset-checkpoint");
+    let stored = || platform::fs::read_to_string(&checkpoint).unwrap_or_default();
     let done = || async {
-        orders.size_bytes() < 1200 && read(&table).await.len() < 8 && orders.log().flushed() == 50
+        orders.size_bytes() < 1200
+            && read(&table).await.len() < 8
+            && orders.log().flushed() == 50
+            && stored().contains("orders 0 50\n")
     };
     for _ in 0..500 {
         if done().await {
@@ -828,15 +833,12 @@ async fn maintenance_flushes_retains_compacts_and_ends() {
     }
     assert!(
         done().await,
-        "{} {}",
+        "{} {} {}",
         orders.size_bytes(),
-        read(&table).await.len()
+        read(&table).await.len(),
+        stored()
     );
     assert!(orders.offsets().log_start > 0);
     assert_eq!(values(&table).await.last().unwrap(), "49");
     maintenance.stop().await;
-    let text =
-        platform::fs::read_to_string(&folder.path().join("recovery-point-offset-checkpoint"))
-            .unwrap();
-    assert!(text.contains("orders 0 50\n"), "{text}");
 }
