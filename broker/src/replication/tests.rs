@@ -492,12 +492,12 @@ async fn in_sync_replicas_change_although_answers_of_the_controller_are_lost() {
     lose(true);
     cluster.until_in_sync(&[1, 2]).await;
     let folder = follower.stop().await;
+    leader.append(&["a"]).await;
     cluster.until_in_sync(&[1]).await;
     lose(false);
     let _follower = cluster.start(2, folder).await;
     cluster.until_in_sync(&[1, 2]).await;
-    leader.settle().await;
-    leader.commit(&["a"]).await;
+    leader.commit(&["b"]).await;
 }
 
 #[tokio::test]
@@ -619,7 +619,7 @@ async fn nothing_is_led_before_the_process_is_registered_nor_after_another_is() 
 }
 
 #[tokio::test]
-async fn a_damaged_replica_is_copied_again_once_it_does_not_count_as_in_sync() {
+async fn a_replica_that_cannot_be_opened_is_out_of_service_until_it_can() {
     let cluster = Cluster::new();
     let leader = cluster.node(1).await;
     let follower = cluster.node(2).await;
@@ -638,6 +638,7 @@ async fn a_damaged_replica_is_copied_again_once_it_does_not_count_as_in_sync() {
     let service = replication.out_of_service().clone();
     assert!(service.reason(&(TOPIC, 0)).is_some());
     assert_eq!(service.all().len(), 1);
+    leader.append(&["d"]).await;
     cluster.until_in_sync(&[1]).await;
     // The operator repairs it.
     std::fs::remove_dir(&file).unwrap();
