@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::record::{
-    BrokerRegistration, ConfigResource, MetadataRecord, PartitionState, TopicId,
-};
+use super::record::{BrokerRegistration, ConfigResource, MetadataRecord, PartitionState, TopicId};
 use crate::config::layers::Settings;
 
 /// One topic.
@@ -188,13 +186,16 @@ impl MetadataImage {
                         };
                         &mut Arc::make_mut(topic).config
                     }
-                    ConfigResource::Broker(name) => self.broker_configs.entry(name.clone()).or_default(),
+                    ConfigResource::Broker(name) => {
+                        self.broker_configs.entry(name.clone()).or_default()
+                    }
                 };
                 match value {
                     Some(value) => settings.insert(key.clone(), value.clone()),
                     None => settings.remove(key),
                 };
-                self.broker_configs.retain(|_, settings| !settings.is_empty());
+                self.broker_configs
+                    .retain(|_, settings| !settings.is_empty());
             }
             MetadataRecord::ProducerIds { next } => {
                 self.next_producer_id = self.next_producer_id.max(*next);

@@ -48,9 +48,7 @@ pub(crate) struct QuorumReplica {
 pub(crate) enum QuorumError {
     /// Another node leads, or none; the change was not made.
     #[error("this node does not lead the metadata quorum{}", .leader.map(|id| format!("; broker {id} does")).unwrap_or_default())]
-    NotLeader {
-        leader: Option<i32>,
-    },
+    NotLeader { leader: Option<i32> },
     /// The disk refused; the change was not made.
     #[error("{0}")]
     Storage(String),
