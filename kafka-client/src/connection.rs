@@ -164,11 +164,7 @@ impl Connection {
     }
 
     /// Sends a request, in the order of the calls; the answer is waited for elsewhere.
-    pub async fn submit<R>(
-        &self,
-        request: &R,
-        version: ApiVersion,
-    ) -> Result<Pending, ClientError>
+    pub async fn submit<R>(&self, request: &R, version: ApiVersion) -> Result<Pending, ClientError>
     where
         R: KafkaRequest + KafkaEncode,
     {

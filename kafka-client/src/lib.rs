@@ -10,6 +10,7 @@
 //! random numbers come from the `platform` crate.
 
 mod admin;
+mod any_broker;
 mod backoff;
 mod client;
 mod cluster;

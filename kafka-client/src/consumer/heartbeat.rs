@@ -182,11 +182,11 @@ impl Shared {
         if version.value() >= 3 {
             request.group_instance_id = self.committer.instance_id.as_deref().map(StrBytes::from);
         }
-        let timeout = self
-            .client
-            .config()
-            .request_timeout
-            .min(self.config.session_timeout);
+        // Answered from memory, and the connection carries nothing that waits. A coordinator that
+        // hangs must be noticed while there is time to find the next one.
+        let timeout = (self.config.session_timeout / 4)
+            .max(self.config.heartbeat_interval)
+            .min(self.client.config().request_timeout);
         let response = connection.call(&request, version, timeout).await?;
         ClientError::check(response.error_code, None, || {
             format!("heartbeat of group \"{}\"", self.group)

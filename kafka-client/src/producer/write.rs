@@ -30,8 +30,14 @@ impl Client {
         opened_before: Option<Moment>,
     ) -> Result<i64, ClientError> {
         let leader = self.leader(partition).await?;
-        let addr = self.broker_addr(leader).await?;
-        let connection = self.pool().get(&addr).await?;
+        let connected = async {
+            let addr = self.broker_addr(leader).await?;
+            let connection = self.pool().get(&addr).await?;
+            Ok((addr, connection))
+        };
+        let (addr, connection) = connected
+            .await
+            .inspect_err(|error| self.note_broker_error(leader, error))?;
         if opened_before.is_some_and(|moment| connection.opened() >= moment) {
             return Err(ClientError::Reconnected { addr });
         }
