@@ -325,7 +325,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(values(&mut rest), ["0", "2", "3"]);
-        delivery::acknowledge(&rest.parts, 0, 0, crate::Moment::now());
+        delivery::acknowledge(&rest.parts, 0, 0, (crate::Moment::now(), 1));
         let failures = delivery.await.unwrap_err().failures;
         assert_eq!(
             failures.iter().map(|(index, _)| *index).collect::<Vec<_>>(),

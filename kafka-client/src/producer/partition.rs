@@ -246,7 +246,7 @@ impl Partition {
             &batch.parts,
             self.lane.partition.partition,
             base_offset,
-            batch.sent,
+            (batch.sent, self.node),
         );
         shared.settle(batch.order, batch.reserved);
     }

@@ -632,6 +632,8 @@ fn learn(
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use kafka_wire::MetadataResponse;
+    use kafka_wire::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 
     use super::super::partition::tests::{append, world};
     use super::*;
@@ -655,6 +657,49 @@ mod tests {
         let pending = &sender.partitions[&0].pending;
         let orders: Vec<u64> = pending.iter().map(|batch| batch.order).collect();
         assert_eq!(orders, [2]);
+    }
+
+    fn led_by(leader: i32, epoch: i32) -> MetadataResponse {
+        let mut partition = MetadataResponsePartition::default();
+        partition.leader_id = leader;
+        partition.leader_epoch = epoch;
+        let mut topic = MetadataResponseTopic::default();
+        topic.name = Some("t".into());
+        topic.partitions = vec![partition];
+        let mut response = MetadataResponse::default();
+        response.topics = vec![topic];
+        response
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_hangs_is_questioned_and_given_up_when_another_one_leads() {
+        let (producer, mut partition) = world(1, |_| {});
+        let shared = &producer.shared;
+        let client = &shared.client;
+        let max_age = client.config().metadata_max_age;
+        client.metadata().update(&led_by(1, 5), max_age);
+        let events = FuturesUnordered::new();
+        partition.take_batches(shared, Instant::now(), true, &events);
+        let identity = Identity::Known {
+            producer_id: 7,
+            producer_epoch: 0,
+        };
+        partition.next_batch(&identity, shared).unwrap();
+        partition.node = 1;
+        let ask = |partition: &Partition| {
+            let mut again = None;
+            let gone = question_leader(client, partition, Instant::now(), &mut |at| again = at);
+            (gone, again.map(|at| at - Instant::now()))
+        };
+        assert_eq!(ask(&partition), (false, Some(PATIENCE)));
+        assert!(client.metadata().is_fresh("t", max_age));
+        tokio::time::sleep(PATIENCE).await;
+        assert_eq!(ask(&partition), (false, None));
+        assert!(!client.metadata().is_fresh("t", max_age));
+        client.metadata().update(&led_by(1, 5), max_age);
+        assert_eq!(ask(&partition), (false, Some(PATIENCE)), "it still leads");
+        client.metadata().update(&led_by(2, 6), max_age);
+        assert!(ask(&partition).0);
     }
 
     #[tokio::test]
