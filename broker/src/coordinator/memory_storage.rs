@@ -25,12 +25,15 @@ use super::{
 
 const PARTITIONS: i32 = 4;
 
+/// A version, and leader and epoch of each partition.
+type Leaders = (u64, BTreeMap<i32, (i32, i32)>);
+
 /// What all nodes share.
 #[derive(Debug)]
 struct Cluster {
     logs: Mutex<Vec<Vec<(i64, Bytes)>>>,
     /// Leader and epoch of each partition; none while there is no topic.
-    leaders: watch::Sender<(u64, BTreeMap<i32, (i32, i32)>)>,
+    leaders: watch::Sender<Leaders>,
 }
 
 /// One node's view. See the module's documentation.
@@ -113,7 +116,7 @@ impl MemoryStorage {
     }
 }
 
-fn assignment((version, leaders): &(u64, BTreeMap<i32, (i32, i32)>), node: i32) -> Assignment {
+fn assignment((version, leaders): &Leaders, node: i32) -> Assignment {
     let led = leaders.iter().filter(|(_, (leader, _))| *leader == node);
     Assignment {
         version: *version,
