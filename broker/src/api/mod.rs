@@ -60,9 +60,11 @@ mod describe_configs;
 mod describe_log_dirs;
 mod describe_topic_partitions;
 pub(crate) mod fetch;
+mod fetch_encoding;
 pub(crate) mod fetch_memory;
 pub(crate) mod fetch_session;
 mod incremental_alter_configs;
+mod leader;
 mod list_config_resources;
 mod list_offsets;
 mod message;
@@ -231,7 +233,7 @@ pub(crate) async fn dispatch(
                 let (ctx, request) =
                     decode::<kafka_wire::FetchRequest>(ctx, &header, frame, limits)?;
                 let response = fetch::handle(&ctx, request, header.version()).await;
-                let mut response = fetch::encode(&header, response)?;
+                let mut response = fetch_encoding::encode(&header, response)?;
                 response.held = Some(ctx.broker.fetch_memory.hold(response.len()));
                 Ok(Some(response))
             })
@@ -321,18 +323,4 @@ where
     R::Response: KafkaEncode,
 {
     Response::encode::<R::Response>(header, response)
-}
-
-/// Compares the leader epoch a client knows (-1 for none) with the partition's.
-///
-/// # Errors
-/// The Kafka error code that tells the client which of the two is behind.
-fn check_leader_epoch(known: i32, actual: i32) -> Result<(), i16> {
-    use crate::error_code::{FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH};
-    match known {
-        -1 => Ok(()),
-        known if known < actual => Err(FENCED_LEADER_EPOCH),
-        known if known > actual => Err(UNKNOWN_LEADER_EPOCH),
-        _ => Ok(()),
-    }
 }

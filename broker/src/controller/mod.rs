@@ -310,8 +310,10 @@ impl Controller {
             .collect();
         stream::iter(missing)
             .map(|(index, epoch)| {
-                self.replicas
-                    .create(&topic.name, topic.id, index, config.clone(), epoch)
+                let created = self
+                    .replicas
+                    .create(&topic.name, topic.id, index, config.clone());
+                async move { created.await.map(|partition| partition.lead(epoch)) }
             })
             .buffer_unordered(CREATIONS_AT_ONCE)
             .try_for_each(|_| std::future::ready(Ok(())))
