@@ -78,7 +78,8 @@ fn address(ctx: &RequestContext, id: i32) -> Option<AdvertisedAddress> {
         return Some(ctx.advertised());
     }
     let image = ctx.broker.controller.image();
-    let endpoints = &image.broker(id)?.endpoints;
+    let broker = image.broker(id).filter(|broker| !broker.fenced)?;
+    let endpoints = &broker.endpoints;
     let listener = ctx
         .broker
         .config

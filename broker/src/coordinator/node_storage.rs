@@ -22,9 +22,6 @@ use crate::{
 /// Bytes of log read at a time during a replay.
 const READ_BYTES: usize = 1024 * 1024;
 
-/// How long a write may wait for the replicas in sync, Kafka's `offsets.commit.timeout.ms`.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How long a new coordinator waits for what it found in the log to be committed. Usually that
 /// takes one fetch of each follower; while there are too few replicas it would take until there
 /// are more, and groups are better served meanwhile, though nothing can be written for them.
@@ -105,6 +102,7 @@ fn in_doubt(code: i16) -> bool {
     matches!(
         code,
         error_code::UNKNOWN_SERVER_ERROR
+            | error_code::UNKNOWN_TOPIC_OR_PARTITION
             | error_code::NOT_LEADER_OR_FOLLOWER
             | error_code::REQUEST_TIMED_OUT
             | error_code::NOT_ENOUGH_REPLICAS_AFTER_APPEND
@@ -191,22 +189,22 @@ impl GroupStorage for NodeStorage {
     ) -> BoxFuture<'_, Result<(), StorageError>> {
         Box::pin(async move {
             let replica = self.partition(partition, term)?;
-            let appended = replica.append(batch, Origin::Coordinator);
-            match tokio::time::timeout(COMMIT_TIMEOUT, appended).await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(StorageError {
-                    answer: answer_to(error.code()),
-                    message: error.to_string(),
-                    in_doubt: in_doubt(error.code()),
-                }),
-                Err(_elapsed) => Err(StorageError {
-                    answer: GroupError::CoordinatorNotAvailable,
+            let appended = replica.append(batch, Origin::Coordinator).await;
+            let appended = appended.map_err(|error| StorageError {
+                answer: answer_to(error.code()),
+                message: error.to_string(),
+                in_doubt: in_doubt(error.code()),
+            })?;
+            if appended.leader_epoch != term.epoch {
+                return Err(StorageError {
+                    answer: GroupError::NotCoordinator,
                     message: format!(
-                        "partition {partition} of \"{OFFSETS_TOPIC}\" has too few replicas in sync"
+                        "partition {partition} of \"{OFFSETS_TOPIC}\" was led by another broker meanwhile"
                     ),
                     in_doubt: true,
-                }),
+                });
             }
+            Ok(())
         })
     }
 
@@ -219,7 +217,7 @@ impl GroupStorage for NodeStorage {
         Box::pin(async move {
             let replica = self.partition(partition, term)?;
             let deadline = Instant::now() + INHERITANCE_TIMEOUT;
-            if let Err(code) = replica.committed(offset, deadline).await {
+            if let Err(code) = replica.committed(term.epoch, offset, deadline).await {
                 tracing::debug!(
                     partition,
                     code,
