@@ -10,6 +10,7 @@
 //! random numbers come from the `platform` crate.
 
 mod admin;
+mod any_broker;
 mod backoff;
 mod client;
 mod cluster;
@@ -49,7 +50,7 @@ pub use error_code::ErrorCode;
 pub use kafka_records::{Compression, Header, Record};
 pub use moment::Moment;
 pub use producer::{
-    Acks, Delivered, Delivery, DeliveryError, Producer, ProducerConfig, ProducerRecord,
+    Acks, Delivered, Delivery, DeliveryError, Producer, ProducerConfig, ProducerRecord, Proof,
     partition_for_key,
 };
 pub use topic_partition::TopicPartition;
