@@ -24,7 +24,7 @@ pub struct ConnectionArguments {
     #[arg(long, value_name = "HOST:PORT", hide = true)]
     pub broker_list: Option<String>,
     /// A file with client settings, .properties or .toml.
-    #[arg(long, value_name = "FILE", aliases = ["consumer.config", "producer.config"])]
+    #[arg(long, value_name = "FILE", aliases = ["consumer.config", "producer.config", "admin.config"])]
     pub command_config: Option<PathBuf>,
 }
 

@@ -7,7 +7,7 @@ use kafka_wire_core::{StrBytes, Uuid};
 
 use super::topics::is_controller_trouble;
 use super::{Admin, QuorumDescription, QuorumListener, QuorumNode, QuorumReplica, unmentioned};
-use crate::ClientError;
+use crate::{ClientError, ErrorCode};
 
 /// The topic under whose name the metadata log goes in Kafka's protocol.
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -80,7 +80,8 @@ impl Admin {
     /// so that a node with a new folder keeps its vote.
     ///
     /// # Errors
-    /// `VOTER_NOT_FOUND` if it has no vote; the quorum's members are fixed by configuration.
+    /// `REQUEST_TIMED_OUT` while it is under way: ask again until it is done. `VOTER_NOT_FOUND` if
+    /// it has no vote, `UNSUPPORTED_VERSION` if the quorum's members are fixed by configuration.
     pub async fn remove_raft_voter(&self, id: i32, directory: [u8; 16]) -> Result<(), ClientError> {
         let mut retry = self.client.retry();
         loop {
@@ -101,7 +102,9 @@ impl Admin {
                 )
             });
             match outcome {
-                Err(error) if may_repeat(&error) => {
+                Err(error)
+                    if may_repeat(&error) && error.code() != Some(ErrorCode::REQUEST_TIMED_OUT) =>
+                {
                     self.client.refresh(&[], false).await.ok();
                     retry.again(error).await?;
                 }
@@ -113,7 +116,9 @@ impl Admin {
     /// Makes the cluster forget a broker. It should lead and hold nothing any more.
     ///
     /// # Errors
-    /// `BROKER_ID_NOT_REGISTERED` if there is none with this id.
+    /// `REQUEST_TIMED_OUT` while it is under way, as when the cluster itself moves what the broker
+    /// still holds: ask again until it is done. `BROKER_ID_NOT_REGISTERED` if there is none with
+    /// this id.
     pub async fn unregister_broker(&self, id: i32) -> Result<(), ClientError> {
         let mut retry = self.client.retry();
         loop {
@@ -133,7 +138,9 @@ impl Admin {
                 )
             });
             match outcome {
-                Err(error) if may_repeat(&error) => {
+                Err(error)
+                    if may_repeat(&error) && error.code() != Some(ErrorCode::REQUEST_TIMED_OUT) =>
+                {
                     self.client.refresh(&[], false).await.ok();
                     retry.again(error).await?;
                 }
@@ -149,7 +156,7 @@ fn may_repeat(error: &ClientError) -> bool {
         || error.code().is_some_and(|code| {
             matches!(
                 code,
-                crate::ErrorCode::NOT_LEADER_OR_FOLLOWER | crate::ErrorCode::LEADER_NOT_AVAILABLE
+                ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::LEADER_NOT_AVAILABLE
             )
         })
 }
