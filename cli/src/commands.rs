@@ -68,10 +68,7 @@ pub fn command_line() -> Command {
             leader_election::Arguments::augment_args(Command::new("leader-election"))
                 .about("Elect the leaders of partitions"),
         )
-        .subcommand(
-            reassign::Arguments::augment_args(Command::new("reassign-partitions"))
-                .about("Move partitions to other brokers"),
-        )
+        .subcommand(reassign::command())
         .subcommand(
             metadata_quorum::Arguments::augment_args(Command::new("metadata-quorum"))
                 .about("Show who keeps the cluster's metadata, and how far each node is"),

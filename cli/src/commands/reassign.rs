@@ -7,6 +7,7 @@ mod throttle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use clap::{Args, Command};
 use kafka_client::{Admin, ClientError, ErrorCode, TopicPartition};
 
 use self::assignment::Assignment;
@@ -19,7 +20,7 @@ const OTHERS_UNDER_WAY: &str = "Cannot execute because there is an existing part
      change the throttle by resubmitting the current reassignment.";
 
 /// Arguments of `connect reassign-partitions`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 pub struct Arguments {
     /// Options for the connection to the cluster.
     #[command(flatten)]
@@ -45,9 +46,6 @@ pub struct Arguments {
     /// With --generate, the topics: {"version": 1, "topics": [{"topic": "orders"}]}.
     #[arg(long, value_name = "FILE")]
     pub topics_to_move_json_file: Option<PathBuf>,
-    /// With --generate, the brokers they may go to.
-    #[arg(long, value_name = "IDS")]
-    pub broker_list: Option<String>,
     /// With --generate, spread copies over brokers without looking at their racks.
     #[arg(long)]
     pub disable_rack_aware: bool,
@@ -68,6 +66,19 @@ pub struct Arguments {
     pub timeout: Option<u64>,
 }
 
+/// The command line of `connect reassign-partitions`. Its `--broker-list` is no old name of
+/// `--bootstrap-server`, as it is everywhere else.
+pub fn command() -> Command {
+    Arguments::augment_args(Command::new("reassign-partitions"))
+        .about("Move partitions to other brokers")
+        .mut_arg("broker_list", |argument| {
+            argument
+                .hide(false)
+                .value_name("IDS")
+                .help("With --generate, the brokers they may go to")
+        })
+}
+
 /// Does what the arguments ask for.
 ///
 /// # Errors
@@ -82,7 +93,11 @@ pub fn run(arguments: &Arguments, invocation: &Invocation) -> Result<(), CliErro
         Some(path) => read(path, assignment::parse_topics)?,
         None => Vec::new(),
     };
-    let properties = arguments.connection.properties(invocation)?;
+    let connection = ConnectionArguments {
+        broker_list: None,
+        ..arguments.connection.clone()
+    };
+    let properties = connection.properties(invocation)?;
     connection::block_on(async {
         let client = connection::connect(&properties, "reassign-partitions-tool").await?;
         let admin = client.admin();
@@ -128,7 +143,7 @@ fn check(arguments: &Arguments) -> Result<(), String> {
         ),
         (
             "broker-list",
-            arguments.broker_list.is_some(),
+            arguments.connection.broker_list.is_some(),
             &["generate"],
         ),
         (
@@ -172,7 +187,11 @@ fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, 
 }
 
 async fn generate(arguments: &Arguments, topics: &[String], admin: &Admin) -> Result<(), CliError> {
-    let wanted = arguments.broker_list.as_deref().unwrap_or_default();
+    let wanted = arguments
+        .connection
+        .broker_list
+        .as_deref()
+        .unwrap_or_default();
     let mut brokers: BTreeMap<i32, Option<String>> = BTreeMap::new();
     let cluster = admin
         .describe_cluster()

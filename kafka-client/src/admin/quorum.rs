@@ -89,6 +89,7 @@ impl Admin {
                 .client
                 .call_controller(|_| {
                     let mut request = RemoveRaftVoterRequest::default();
+                    request.cluster_id = None;
                     request.voter_id = id;
                     request.voter_directory_id = Uuid::from_bytes(directory);
                     request
