@@ -34,9 +34,10 @@ pub mod wire {
 
 pub use admin::{
     Admin, AlterConfigOp, ClusterDescription, ConfigAlteration, ConfigEntry, ConfigResource,
-    ConfigResourceType, ConfigSource, GroupDescription, GroupListing, GroupMember, ListedOffset,
-    LogDirDescription, LogDirReplica, NewTopic, OffsetSpec, PartitionInfo, TopicDescription,
-    TopicListing,
+    ConfigResourceType, ConfigSource, ElectionType, GroupDescription, GroupListing, GroupMember,
+    ListedOffset, LogDirDescription, LogDirReplica, NewTopic, OffsetSpec, PartitionInfo,
+    PartitionReassignment, QuorumDescription, QuorumListener, QuorumNode, QuorumReplica,
+    TopicDescription, TopicListing,
 };
 pub use client::{Client, ClusterInfo};
 pub use cluster::BrokerInfo;
