@@ -131,6 +131,11 @@ impl Broker {
         })
     }
 
+    /// What requests see of it.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// The address of the first listener, with the port that was picked.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {

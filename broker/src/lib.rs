@@ -15,6 +15,8 @@ mod controller;
 mod coordinator;
 mod error;
 mod error_code;
+#[doc(hidden)]
+pub mod inspect;
 mod lifecycle;
 pub mod log;
 mod node;

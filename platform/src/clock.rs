@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub fn since_epoch() -> Duration {
     #[cfg(feature = "simulation")]
     if let Some(now) = turmoil::since_epoch() {
-        return now;
+        return crate::faults::clock(now);
     }
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

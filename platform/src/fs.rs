@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "simulation")]
 use turmoil::fs::shim::std::fs as simulated;
 
+#[cfg(feature = "simulation")]
+use crate::faults::{self, Access};
+
 /// An open file.
 #[derive(Debug)]
 pub struct File(Inner);
@@ -20,13 +23,16 @@ enum Inner {
     Simulated(simulated::File),
 }
 
-/// Runs an expression on whichever file is inside.
+/// Runs an expression on whichever file is inside; a simulated disk may refuse first.
 macro_rules! on {
-    ($file:expr, $inner:ident => $body:expr) => {
+    ($file:expr, $access:ident, $inner:ident => $body:expr) => {
         match $file {
             Inner::Real($inner) => $body,
             #[cfg(feature = "simulation")]
-            Inner::Simulated($inner) => $body,
+            Inner::Simulated($inner) => {
+                faults::disk(Access::$access)?;
+                $body
+            }
         }
     };
 }
@@ -58,7 +64,7 @@ impl File {
     /// The operating system's.
     #[allow(clippy::len_without_is_empty)] // a length that can fail has no "is empty" twin
     pub fn len(&self) -> io::Result<u64> {
-        on!(&self.0, file => Ok(file.metadata()?.len()))
+        on!(&self.0, Read, file => Ok(file.metadata()?.len()))
     }
 
     /// Length and kind.
@@ -77,7 +83,7 @@ impl File {
     /// # Errors
     /// The operating system's.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        on!(&self.0, file => file.read_at(buffer, offset))
+        on!(&self.0, Read, file => file.read_at(buffer, offset))
     }
 
     /// Appends what is in the file from `offset` on to `buffer`, `count` bytes or up to the end,
@@ -116,6 +122,7 @@ impl File {
             )?),
             #[cfg(feature = "simulation")]
             Inner::Simulated(file) => {
+                faults::disk(Access::Read)?;
                 let held = buffer.len();
                 buffer.resize(buffer.capacity(), 0);
                 let read = file.read_at(buffer.split_at_mut(held).1, offset);
@@ -151,7 +158,7 @@ impl File {
     /// The operating system's; a full disk among them.
     pub fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
         while !bytes.is_empty() {
-            match on!(&self.0, file => file.write_at(bytes, offset)) {
+            match self.write_at(bytes, offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     bytes = bytes.split_at(count).1;
@@ -164,13 +171,25 @@ impl File {
         Ok(())
     }
 
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        #[cfg(feature = "simulation")]
+        if let Inner::Simulated(file) = &self.0
+            && bytes.len() > 1
+            && faults::tears_writes()
+        {
+            let part = bytes.split_at(bytes.len() / 2).0;
+            file.write_at(part, offset)?;
+        }
+        on!(&self.0, Write, file => file.write_at(bytes, offset))
+    }
+
     /// Makes the contents and the length durable (`fdatasync`).
     ///
     /// # Errors
     /// The operating system's. After one, what was written since the last sync may be lost even
     /// if a later call succeeds.
     pub fn sync_data(&self) -> io::Result<()> {
-        on!(&self.0, file => file.sync_data())
+        on!(&self.0, Sync, file => file.sync_data())
     }
 
     /// Makes contents and metadata durable (`fsync`). A new file's name needs [`sync_dir`] too.
@@ -178,7 +197,7 @@ impl File {
     /// # Errors
     /// As for [`File::sync_data`].
     pub fn sync_all(&self) -> io::Result<()> {
-        on!(&self.0, file => file.sync_all())
+        on!(&self.0, Sync, file => file.sync_all())
     }
 
     /// Cuts the file, or extends it with zeros.
@@ -186,7 +205,20 @@ impl File {
     /// # Errors
     /// The operating system's.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
-        on!(&self.0, file => file.set_len(len))
+        #[cfg(feature = "simulation")]
+        if let Inner::Simulated(file) = &self.0 {
+            // A full disk allows to cut.
+            faults::disk(if len > file.metadata()?.len() {
+                Access::Write
+            } else {
+                Access::Remove
+            })?;
+        }
+        match &self.0 {
+            Inner::Real(file) => file.set_len(len),
+            #[cfg(feature = "simulation")]
+            Inner::Simulated(file) => file.set_len(len),
+        }
     }
 
     /// Extends the file to `len` bytes of zeros with the blocks reserved, where the file system
@@ -210,7 +242,10 @@ impl File {
                 }
             }
             #[cfg(feature = "simulation")]
-            Inner::Simulated(file) => file.set_len(len),
+            Inner::Simulated(file) => {
+                faults::disk(Access::Write)?;
+                file.set_len(len)
+            }
         }
     }
 
@@ -230,7 +265,7 @@ impl File {
                 }
             }
             #[cfg(feature = "simulation")]
-            Inner::Simulated(_) => Ok(()),
+            Inner::Simulated(_) => faults::disk(Access::Write),
         }
     }
 
@@ -249,23 +284,23 @@ impl File {
 
 impl Read for File {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        on!(&mut self.0, file => file.read(buffer))
+        on!(&mut self.0, Read, file => file.read(buffer))
     }
 }
 
 impl Write for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        on!(&mut self.0, file => file.write(bytes))
+        on!(&mut self.0, Write, file => file.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        on!(&mut self.0, file => file.flush())
+        on!(&mut self.0, Write, file => file.flush())
     }
 }
 
 impl Seek for File {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        on!(&mut self.0, file => file.seek(position))
+        on!(&mut self.0, Read, file => file.seek(position))
     }
 }
 
@@ -323,6 +358,11 @@ impl OpenOptions {
     pub fn open(&self, path: &Path) -> io::Result<File> {
         #[cfg(feature = "simulation")]
         if crate::simulated() {
+            faults::disk(if self.create || self.create_new || self.truncate {
+                Access::Write
+            } else {
+                Access::Read
+            })?;
             return Ok(File(Inner::Simulated(
                 simulated::OpenOptions::new()
                     .read(self.read)
@@ -384,9 +424,10 @@ pub struct DirEntry {
 
 /// Chooses the simulated or the real twin of one function of `std::fs`.
 macro_rules! twin {
-    ($name:ident ( $($argument:expr),* )) => {{
+    ($access:ident, $name:ident ( $($argument:expr),* )) => {{
         #[cfg(feature = "simulation")]
         if crate::simulated() {
+            faults::disk(Access::$access)?;
             return simulated::$name($($argument),*);
         }
         std::fs::$name($($argument),*)
@@ -398,7 +439,7 @@ macro_rules! twin {
 /// # Errors
 /// The operating system's.
 pub fn create_dir_all(path: &Path) -> io::Result<()> {
-    twin!(create_dir_all(path))
+    twin!(Write, create_dir_all(path))
 }
 
 /// Renames a file or folder, replacing a file at `to`. Durable once both folders are synced.
@@ -406,7 +447,7 @@ pub fn create_dir_all(path: &Path) -> io::Result<()> {
 /// # Errors
 /// The operating system's.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    twin!(rename(from, to))
+    twin!(Write, rename(from, to))
 }
 
 /// Removes a file.
@@ -414,7 +455,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// The operating system's.
 pub fn remove_file(path: &Path) -> io::Result<()> {
-    twin!(remove_file(path))
+    twin!(Remove, remove_file(path))
 }
 
 /// Removes a folder with everything in it.
@@ -422,7 +463,7 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
 /// # Errors
 /// The operating system's.
 pub fn remove_dir_all(path: &Path) -> io::Result<()> {
-    twin!(remove_dir_all(path))
+    twin!(Remove, remove_dir_all(path))
 }
 
 /// A whole file.
@@ -430,7 +471,7 @@ pub fn remove_dir_all(path: &Path) -> io::Result<()> {
 /// # Errors
 /// The operating system's.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    twin!(read(path))
+    twin!(Read, read(path))
 }
 
 /// A whole file of UTF-8.
@@ -438,7 +479,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The operating system's; [`io::ErrorKind::InvalidData`] when it isn't UTF-8.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
-    twin!(read_to_string(path))
+    twin!(Read, read_to_string(path))
 }
 
 /// Whether there is something at `path`.
@@ -458,6 +499,7 @@ pub fn exists(path: &Path) -> bool {
 pub fn metadata(path: &Path) -> io::Result<Metadata> {
     #[cfg(feature = "simulation")]
     if crate::simulated() {
+        faults::disk(Access::Read)?;
         let found = simulated::metadata(path)?;
         return Ok(Metadata {
             len: found.len(),
@@ -490,6 +532,7 @@ pub fn read_dir(path: &Path) -> io::Result<Vec<DirEntry>> {
     let name_of = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
     #[cfg(feature = "simulation")]
     if crate::simulated() {
+        faults::disk(Access::Read)?;
         for entry in simulated::read_dir(path)? {
             let entry = entry?;
             add(entry.path(), name_of(entry.file_name()));
@@ -536,6 +579,7 @@ pub fn space(path: &Path) -> io::Result<Space> {
 pub fn sync_dir(path: &Path) -> io::Result<()> {
     #[cfg(feature = "simulation")]
     if crate::simulated() {
+        faults::disk(Access::Sync)?;
         return simulated::sync_dir(path);
     }
     std::fs::File::open(path)?.sync_all()

@@ -9,6 +9,8 @@
 
 pub mod blocking;
 pub mod clock;
+#[cfg(feature = "simulation")]
+pub mod faults;
 pub mod fs;
 pub mod host;
 pub mod net;

@@ -5,5 +5,7 @@
 //! moments of the crashes and every random number follow from it, so a failure prints its seed and
 //! the same seed fails the same way again.
 
+pub mod cluster;
 pub mod crash_copy;
+pub mod determinism;
 pub mod lines;

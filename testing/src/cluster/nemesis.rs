@@ -1,0 +1,360 @@
+//! What goes wrong, when, and when it is over.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use platform::faults::{self, DiskFault};
+use platform::random::below;
+use turmoil::Sim;
+
+use super::brokers::host;
+use super::history::Event;
+use super::room::{Command, Room, Shared, TOPIC};
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A machine loses power, with all it had not synced.
+    PowerCut,
+    /// A process ends at once; its files stay.
+    Kill,
+    /// A process is asked to stop.
+    Stop,
+    /// A machine comes back with an empty disk.
+    Wipe,
+    /// Nothing gets through between one broker and the others; clients reach it or not.
+    Partition,
+    /// Nothing gets from one broker to the others, or from them to it.
+    OneWay,
+    /// A broker is not heard of for a while, and then everything arrives.
+    Pause,
+    /// Messages of one broker take up to half a second.
+    Slow,
+    /// A disk refuses.
+    Disk,
+    /// A wall clock is off by minutes.
+    Clock,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Self; 10] = [
+        Self::PowerCut,
+        Self::Kill,
+        Self::Stop,
+        Self::Wipe,
+        Self::Partition,
+        Self::OneWay,
+        Self::Pause,
+        Self::Slow,
+        Self::Disk,
+        Self::Clock,
+    ];
+
+    /// Those that one broker alone survives without losing anything.
+    pub const FOR_ONE: [Self; 6] = [
+        Self::Kill,
+        Self::Stop,
+        Self::Partition,
+        Self::Pause,
+        Self::Slow,
+        Self::Clock,
+    ];
+}
+
+/// How a fault ends.
+#[derive(Debug)]
+enum Remedy {
+    Power(i32),
+    Repair(i32, Vec<String>),
+    OneWay(Vec<String>, Vec<String>),
+    Release(i32, Vec<String>),
+    Fast(i32, Vec<String>),
+    Disk(i32),
+    Clock(i32),
+}
+
+/// See the module.
+pub(super) struct Nemesis {
+    room: Shared,
+    kinds: Vec<Fault>,
+    brokers: i32,
+    clients: Vec<String>,
+    /// When the next fault strikes.
+    next: Duration,
+    remedies: Vec<(Duration, Remedy)>,
+    /// Brokers that may have lost something, with their epoch then: not to be counted on before
+    /// they are registered anew and in sync again.
+    doubtful: BTreeMap<i32, i64>,
+    without_power: Vec<i32>,
+}
+
+const NORMAL_LATENCY: Duration = Duration::from_millis(20);
+
+impl Nemesis {
+    pub(super) fn new(room: Shared, kinds: &[Fault], brokers: i32, clients: Vec<String>) -> Self {
+        Self {
+            room,
+            kinds: kinds.to_vec(),
+            brokers,
+            clients,
+            next: Duration::ZERO,
+            remedies: Vec::new(),
+            doubtful: BTreeMap::new(),
+            without_power: Vec::new(),
+        }
+    }
+
+    /// Ends what is due, and begins something new now and then.
+    pub(super) fn act(&mut self, sim: &mut Sim<'_>) {
+        let now = sim.elapsed();
+        while let Some(at) = self.remedies.iter().position(|(due, _)| *due <= now) {
+            let (_, remedy) = self.remedies.swap_remove(at);
+            self.remedy(sim, remedy);
+        }
+        if now < self.next {
+            return;
+        }
+        if self.next > Duration::ZERO && !self.kinds.is_empty() {
+            let kind = pick(&self.kinds);
+            let victim =
+                1 + i32::try_from(below(u64::from(self.brokers.unsigned_abs()))).unwrap_or(0);
+            if let (Some(kind), true) = (kind, self.is_up(victim)) {
+                self.strike(sim, kind, victim);
+            }
+        }
+        self.next = now + milliseconds(200, 3000);
+    }
+
+    /// Ends everything.
+    pub(super) fn peace(&mut self, sim: &mut Sim<'_>) {
+        for (_, remedy) in std::mem::take(&mut self.remedies) {
+            self.remedy(sim, remedy);
+        }
+        faults::clear();
+    }
+
+    fn is_up(&self, broker: i32) -> bool {
+        let room = self.room.borrow();
+        let seat = room.seats.get(&broker);
+        seat.is_some_and(|seat| seat.inspector.is_some() && seat.command.is_none())
+            && !self.without_power.contains(&broker)
+    }
+
+    fn note(&self, sim: &Sim<'_>, what: String) {
+        tracing::info!("{:?}: {what}", sim.elapsed());
+        self.room
+            .borrow_mut()
+            .history
+            .note(sim.elapsed(), Event::Fault(what));
+    }
+
+    fn strike(&mut self, sim: &mut Sim<'_>, kind: Fault, victim: i32) {
+        let now = sim.elapsed();
+        let name = host(victim);
+        let pause = milliseconds(50, 6000);
+        let until = now + milliseconds(300, 9000);
+        let command = match kind {
+            Fault::Kill => Some(Command::Kill(pause)),
+            Fault::Stop => Some(Command::Stop(pause)),
+            Fault::Wipe => Some(Command::Wipe(pause)),
+            _ => None,
+        };
+        if matches!(kind, Fault::Kill | Fault::Wipe | Fault::PowerCut)
+            && self.brokers > 1
+            && !self.can_do_without(victim)
+        {
+            return;
+        }
+        if let Some(command) = command {
+            self.note(sim, format!("{command:?} {name}"));
+            if let Some(seat) = self.room.borrow_mut().seats.get_mut(&victim) {
+                seat.command = Some(command);
+            }
+            return;
+        }
+        // Faults of the network do not mix.
+        let network = matches!(
+            kind,
+            Fault::Partition | Fault::OneWay | Fault::Pause | Fault::Slow
+        );
+        let busy = self.remedies.iter().any(|(_, remedy)| {
+            !matches!(
+                remedy,
+                Remedy::Power(_) | Remedy::Disk(_) | Remedy::Clock(_)
+            )
+        });
+        if network && busy {
+            return;
+        }
+        let mut others: Vec<String> = (1..=self.brokers)
+            .filter(|id| *id != victim)
+            .map(host)
+            .collect();
+        if below(2) == 0 || self.brokers == 1 {
+            others.extend(self.clients.iter().cloned());
+        }
+        let (what, remedy) = match kind {
+            Fault::PowerCut => {
+                if let Some(seat) = self.room.borrow_mut().seats.get_mut(&victim) {
+                    seat.inspector = None;
+                }
+                self.without_power.push(victim);
+                sim.crash(name.as_str());
+                ("loses power".to_owned(), Remedy::Power(victim))
+            }
+            Fault::Partition => {
+                each(&others, |other| sim.partition(name.as_str(), other));
+                (
+                    format!("is cut off from {others:?}"),
+                    Remedy::Repair(victim, others),
+                )
+            }
+            Fault::OneWay => {
+                let own = vec![name.clone()];
+                let (from, to) = if below(2) == 0 {
+                    (own, others)
+                } else {
+                    (others, own)
+                };
+                for from in &from {
+                    each(&to, |to| sim.partition_oneway(from.as_str(), to));
+                }
+                (
+                    format!(": nothing gets from {from:?} to {to:?}"),
+                    Remedy::OneWay(from, to),
+                )
+            }
+            Fault::Pause => {
+                others.extend(self.clients.iter().cloned());
+                others.sort();
+                others.dedup();
+                each(&others, |other| sim.hold(name.as_str(), other));
+                (
+                    "is not heard of".to_owned(),
+                    Remedy::Release(victim, others),
+                )
+            }
+            Fault::Slow => {
+                let slow = Duration::from_millis(500);
+                each(&others, |other| {
+                    sim.set_link_max_message_latency(name.as_str(), other, slow);
+                });
+                (
+                    format!("is slow to {others:?}"),
+                    Remedy::Fast(victim, others),
+                )
+            }
+            Fault::Disk => {
+                let kinds = [
+                    DiskFault::Full,
+                    DiskFault::Writes,
+                    DiskFault::Everything,
+                    DiskFault::Syncs,
+                ];
+                let fault = pick(&kinds);
+                faults::set_disk(&name, fault);
+                (
+                    format!("has a disk that refuses: {fault:?}"),
+                    Remedy::Disk(victim),
+                )
+            }
+            Fault::Clock => {
+                let off = i64::try_from(below(1_200_000)).unwrap_or(0) - 600_000;
+                faults::set_clock(&name, off);
+                (
+                    format!("has a clock that is off by {off} ms"),
+                    Remedy::Clock(victim),
+                )
+            }
+            Fault::Kill | Fault::Stop | Fault::Wipe => return,
+        };
+        self.note(sim, format!("{name} {what}"));
+        self.remedies.push((until, remedy));
+    }
+
+    fn remedy(&mut self, sim: &mut Sim<'_>, remedy: Remedy) {
+        self.note(sim, format!("over: {remedy:?}"));
+        match remedy {
+            Remedy::Power(id) => {
+                self.without_power.retain(|other| *other != id);
+                sim.bounce(host(id).as_str());
+            }
+            Remedy::Repair(id, others) => {
+                each(&others, |other| sim.repair(host(id).as_str(), other))
+            }
+            Remedy::OneWay(from, to) => {
+                for from in &from {
+                    each(&to, |to| sim.repair_oneway(from.as_str(), to));
+                }
+            }
+            Remedy::Release(id, others) => {
+                each(&others, |other| sim.release(host(id).as_str(), other));
+            }
+            Remedy::Fast(id, others) => each(&others, |other| {
+                sim.set_link_max_message_latency(host(id).as_str(), other, NORMAL_LATENCY);
+            }),
+            Remedy::Disk(id) => faults::set_disk(&host(id), None),
+            Remedy::Clock(id) => faults::set_clock(&host(id), 0),
+        }
+    }
+
+    /// Whether everything acknowledged is still there when `victim` loses what it has: the promise
+    /// needs one copy in sync that has not been in doubt since. In a simulation each start is
+    /// another boot, so that a killed process counts as one that may have lost something.
+    fn can_do_without(&mut self, victim: i32) -> bool {
+        let room = self.room.borrow();
+        let Some(newest) = room.newest() else {
+            return false;
+        };
+        let epoch_of = |id: i32| {
+            let broker = newest.brokers.iter().find(|broker| broker.id == id);
+            broker.map_or(-1, |broker| broker.epoch)
+        };
+        let is_up = |id: &i32| {
+            let up = Room::is_up(&room, *id) && !self.without_power.contains(id);
+            let since = self.doubtful.get(id).copied().unwrap_or(i64::MIN);
+            up && epoch_of(*id) > since
+        };
+        let under_test = |topic: &str| topic == TOPIC || topic.starts_with("__");
+        let mut partitions = newest
+            .partitions
+            .iter()
+            .filter(|partition| under_test(&partition.topic));
+        let safe = partitions.all(|partition| {
+            !partition.replicas.contains(&victim)
+                || partition.isr.iter().any(|id| *id != victim && is_up(id))
+        });
+        // The metadata's quorum, too, keeps its promise only while a majority has its disks.
+        let doubtful = (1..=self.brokers).filter(|id| *id != victim && !is_up(id));
+        let quorum = 2 * (doubtful.count() + 1) < usize::try_from(self.brokers).unwrap_or(0);
+        let epoch = epoch_of(victim);
+        drop(room);
+        if safe && quorum {
+            self.doubtful.insert(victim, epoch);
+        }
+        safe && quorum
+    }
+}
+
+impl Room {
+    fn is_up(&self, broker: i32) -> bool {
+        let seat = self.seats.get(&broker);
+        seat.is_some_and(|seat| seat.inspector.is_some() && seat.command.is_none())
+    }
+}
+
+fn each(hosts: &[String], mut act: impl FnMut(&str)) {
+    for host in hosts {
+        act(host);
+    }
+}
+
+fn pick<T: Copy>(among: &[T]) -> Option<T> {
+    let chosen = usize::try_from(below(among.len() as u64)).unwrap_or(0);
+    among.get(chosen).copied()
+}
+
+fn milliseconds(from: u64, to: u64) -> Duration {
+    Duration::from_millis(from + below(to - from))
+}

@@ -1,0 +1,100 @@
+//! The promises of a cluster, under everything that goes wrong.
+//!
+//! `SIMULATION_SEED=7 cargo test -p connect-testing --test cluster` replays one seed;
+//! `SIMULATION_SEEDS=1000` runs that many; `SIMULATION_HISTORY=/tmp` keeps the history of a run that
+//! failed; `RUST_LOG=info` shows what brokers and clients had to say.
+
+use std::time::Duration;
+
+use connect_testing::cluster::simulation::{Fault, Plan, run};
+use connect_testing::determinism;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Longest real time of one run.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Runs the plan that `SIMULATION_SEED` names, as the only thing in this process.
+fn here(plan: impl Fn(u64) -> Plan) {
+    // Only what the test binary itself is asked for by name runs anything.
+    let Some(seed) = number("SIMULATION_SEED") else {
+        return;
+    };
+    let plan = plan(seed);
+    let outcome = determinism::seeded(seed, move || {
+        drop(
+            tracing_subscriber::fmt()
+                .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+                .with_ansi(false)
+                .try_init(),
+        );
+        run(&plan)
+    });
+    match outcome {
+        Ok(outcome) => println!("{outcome:?}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Runs a plan for each seed, each in a process of its own, so that it can be repeated.
+fn each_seed(test: &str, usual: u64) {
+    let seeds = match number("SIMULATION_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIMULATION_SEEDS").unwrap_or(usual),
+    };
+    let mut failed = Vec::new();
+    for seed in seeds.clone() {
+        match determinism::in_own_process(test, ("SIMULATION_SEED", &seed.to_string()), PATIENCE) {
+            Ok(said) => println!(
+                "seed {seed}: {}",
+                said.lines()
+                    .find(|line| line.starts_with("Outcome"))
+                    .unwrap_or_default()
+            ),
+            Err(said) => {
+                println!(
+                    "{said}\nreplay with: SIMULATION_SEED={seed} cargo test -p connect-testing --test cluster {test} -- --ignored --exact --nocapture"
+                );
+                failed.push(seed);
+            }
+        }
+    }
+    assert!(failed.is_empty(), "failed: seeds {failed:?} of {seeds:?}");
+}
+
+fn alone(seed: u64) -> Plan {
+    Plan {
+        seed,
+        brokers: 1,
+        copies: 1,
+        partitions: 2,
+        troubles: Duration::from_secs(20),
+        faults: Fault::FOR_ONE.to_vec(),
+    }
+}
+
+#[test]
+fn one_broker_loses_nothing_when_its_process_ends_and_its_network_fails() {
+    each_seed("run_alone", 5);
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn run_alone() {
+    here(alone);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = || {
+        let said = determinism::in_own_process("run_alone", ("SIMULATION_SEED", "7"), PATIENCE);
+        let said = said.unwrap();
+        said.lines()
+            .find(|line| line.starts_with("Outcome"))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(run(), run());
+}
