@@ -50,7 +50,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// # }
 /// ```
 pub struct Broker {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     server: Server,
     lifecycle: Lifecycle,
     replication: Replication,
