@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::api::fetch_memory::FetchMemory;
 use crate::api::fetch_session::FetchSessions;
@@ -14,6 +16,7 @@ use crate::coordinator::GroupCoordinator;
 use crate::error_code;
 use crate::peer::Presence;
 use crate::replica::Replicas;
+use crate::replication::{OutOfService, Throttle};
 
 /// Everything a request handler may use. Shared by all connections.
 pub(crate) struct Node {
@@ -23,12 +26,18 @@ pub(crate) struct Node {
     pub(crate) replicas: Arc<Replicas>,
     /// Topics, their configuration, producer ids: everything the cluster agrees on.
     pub(crate) controller: Arc<Controller>,
+    /// Which of this node's partitions cannot be used, and why.
+    pub(crate) out_of_service: Arc<OutOfService>,
+    /// What followers that are catching up may be sent.
+    pub(crate) leader_throttle: Arc<Throttle>,
     /// Consumer groups and their offsets.
     pub(crate) groups: Arc<GroupCoordinator>,
     /// Incremental fetch sessions (KIP-227).
     pub(crate) fetch_sessions: FetchSessions,
     /// Fetched records on their way to clients.
     pub(crate) fetch_memory: Arc<FetchMemory>,
+    /// True once the cluster counts on this broker; until then clients wait.
+    pub(crate) ready: watch::Receiver<bool>,
     /// True once the broker stops; what waits for something answers then.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -143,6 +152,25 @@ impl Node {
             error_code::KAFKA_STORAGE_ERROR
         } else {
             error_code::UNKNOWN_TOPIC_OR_PARTITION
+        }
+    }
+}
+
+/// How long a client's request waits for a broker that starts.
+const READY_TIME: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Waits until the broker is ready, but not long. Answers whether it is.
+    pub(crate) async fn is_ready(&self) -> bool {
+        if *self.ready.borrow() {
+            return true;
+        }
+        let mut ready = self.ready.clone();
+        let ready = ready.wait_for(|ready| *ready);
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            ready = timeout(READY_TIME, ready) => matches!(ready, Ok(Ok(_))),
+            () = stopped(&mut stopping) => false,
         }
     }
 }

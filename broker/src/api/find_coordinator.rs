@@ -64,36 +64,13 @@ async fn find(ctx: &RequestContext, group: &StrBytes) -> Result<(i32, Advertised
     let id = found.ok_or_else(|| {
         not_available("the group's partition of \"__consumer_offsets\" has no leader now".into())
     })?;
-    match address(ctx, id) {
+    let image = ctx.broker.controller.image();
+    match ctx.live_broker(&image, id).map(|broker| broker.address) {
         Some(address) => Ok((id, address)),
         None => Err(not_available(format!(
             "broker {id} coordinates the group but is not reachable now"
         ))),
     }
-}
-
-/// Where a client that reached this broker reaches broker `id`.
-fn address(ctx: &RequestContext, id: i32) -> Option<AdvertisedAddress> {
-    if id == ctx.broker.config.node_id {
-        return Some(ctx.advertised());
-    }
-    let image = ctx.broker.controller.image();
-    let broker = image.broker(id).filter(|broker| !broker.fenced)?;
-    let endpoints = &broker.endpoints;
-    let listener = ctx
-        .broker
-        .config
-        .listeners
-        .iter()
-        .find(|listener| listener.port == ctx.local.port());
-    let endpoint = endpoints
-        .iter()
-        .find(|endpoint| listener.is_some_and(|listener| listener.name == endpoint.listener))
-        .or_else(|| endpoints.first())?;
-    Some(AdvertisedAddress {
-        host: endpoint.host.clone(),
-        port: endpoint.port,
-    })
 }
 
 fn to_response(coordinators: Vec<Coordinator>, version: i16) -> FindCoordinatorResponse {

@@ -106,32 +106,13 @@ impl Hints {
     }
 }
 
-/// Where the client reaches a broker: through the listener of the same name as the one it came in by.
+/// Where the client reaches a broker.
 fn address(ctx: &RequestContext, image: &MetadataImage, id: i32) -> Option<NodeAddress> {
-    let config = &ctx.broker.config;
-    if id == config.node_id {
-        let own = ctx.advertised();
-        return Some(NodeAddress {
-            id,
-            host: own.host,
-            port: own.port,
-            rack: config.rack.clone(),
-        });
-    }
-    let broker = image.broker(id)?;
-    let came_by = config
-        .listeners
-        .iter()
-        .find(|listener| listener.port == ctx.local.port());
-    let endpoint = broker
-        .endpoints
-        .iter()
-        .find(|endpoint| came_by.is_some_and(|listener| listener.name == endpoint.listener))
-        .or_else(|| broker.endpoints.first())?;
+    let broker = ctx.reached(image.broker(id)?);
     Some(NodeAddress {
         id,
-        host: endpoint.host.clone(),
-        port: endpoint.port,
-        rack: broker.rack.clone(),
+        host: broker.address.host,
+        port: broker.address.port,
+        rack: broker.rack,
     })
 }

@@ -234,6 +234,10 @@ pub(crate) async fn dispatch(
         });
     }
 
+    if header.api_key != API_VERSIONS && !ctx.broker.is_ready().await {
+        return Err(RequestError::NotReady);
+    }
+
     let mut limits = DecodeLimits::default();
     limits.max_frame_bytes = ctx.broker.config.socket_request_bytes_max;
     limits.max_bytes_bytes = frame.len();

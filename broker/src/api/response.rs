@@ -95,6 +95,9 @@ pub(crate) enum RequestError {
         /// Bytes in the frame.
         bytes: usize,
     },
+    /// The cluster does not count on this broker yet; the client asks another, or again.
+    #[error("this broker waits for its cluster")]
+    NotReady,
     /// An API that is not routed.
     #[error("API key {key} is not one this broker answers; the client should ask for ApiVersions")]
     UnknownApi {

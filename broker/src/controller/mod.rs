@@ -12,7 +12,6 @@
 //! of a node is not done here.
 
 mod active;
-mod bridge;
 mod elections;
 pub(crate) mod folder;
 mod forward;
@@ -120,6 +119,9 @@ impl From<QuorumError> for ControllerError {
     }
 }
 
+/// The folder of the metadata, beside those of the partitions.
+pub(crate) const METADATA_FOLDER: &str = "__cluster_metadata";
+
 /// Ended connections that wait to be looked into; beyond that, sessions run out by themselves.
 const LOST_CONNECTIONS_MAX: usize = 1024;
 
@@ -141,7 +143,6 @@ pub(crate) struct Controller {
     producer_ids: tokio::sync::Mutex<Range<i64>>,
     /// Up to which version this node's partitions are what the metadata says.
     applied: OnceLock<watch::Receiver<u64>>,
-    _bridge: Option<bridge::Bridge>,
 }
 
 impl Controller {
@@ -164,7 +165,6 @@ impl Controller {
             lost_receiver: tokio::sync::Mutex::new(lost_receiver),
             producer_ids: tokio::sync::Mutex::new(0..0),
             applied: OnceLock::new(),
-            _bridge: None,
         }
     }
 

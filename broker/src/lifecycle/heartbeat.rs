@@ -1,8 +1,10 @@
 //! One process of a broker in its cluster: it registers, says that it is there, and asks for leave.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -65,8 +67,12 @@ pub(crate) struct Identity {
     pub(crate) quorum: Arc<Quorum>,
     pub(crate) controller: Arc<Controller>,
     pub(crate) peers: Peers,
-    /// Called once the cluster knows what the last stop may have cost.
-    pub(crate) registered: Box<dyn FnOnce() + Send>,
+    /// What has to be done between the first registration and the first role.
+    pub(crate) registered: BoxFuture<'static, Result<(), String>>,
+    /// Gets the epoch under which this process is registered.
+    pub(crate) epoch: watch::Sender<Option<i64>>,
+    /// Version of the metadata that this node's partitions agree with.
+    pub(crate) applied: watch::Receiver<u64>,
 }
 
 impl Lifecycle {
@@ -85,6 +91,8 @@ impl Lifecycle {
             controller: identity.controller,
             peers: identity.peers,
             standing,
+            epoch: identity.epoch,
+            applied: identity.applied,
             leaving: leave,
             referred: None,
             asked: 0,
@@ -189,6 +197,8 @@ struct Process {
     controller: Arc<Controller>,
     peers: Peers,
     standing: watch::Sender<Standing>,
+    epoch: watch::Sender<Option<i64>>,
+    applied: watch::Receiver<u64>,
     leaving: watch::Receiver<bool>,
     /// Who was named as the controller by one that is not.
     referred: Option<String>,
@@ -197,20 +207,20 @@ struct Process {
 }
 
 impl Process {
-    async fn run(mut self, registered: Box<dyn FnOnce() + Send>) {
+    async fn run(mut self, registered: BoxFuture<'static, Result<(), String>>) {
         let mut registered = Some(registered);
         loop {
             let epoch = match self.register().await {
                 Ok(epoch) => epoch,
-                Err(why) => {
-                    tracing::error!("the cluster does not let this broker in: {why}");
-                    self.standing.send_replace(Standing::Refused(why));
-                    return;
-                }
+                Err(why) => return self.refused(why),
             };
-            if let Some(registered) = registered.take() {
-                registered();
+            if let Some(registered) = registered.take()
+                && let Err(why) = registered.await
+            {
+                return self.refused(why);
             }
+            self.epoch.send_replace(Some(epoch));
+            self.now_fenced(epoch, self.is_fenced(epoch));
             // What was lost before this process began is told; it loses nothing itself.
             self.registration.lost_records = false;
             match self.beat(epoch).await {
@@ -225,6 +235,11 @@ impl Process {
         }
     }
 
+    fn refused(&self, why: String) {
+        tracing::error!("this broker cannot be part of its cluster: {why}");
+        self.standing.send_replace(Standing::Refused(why));
+    }
+
     /// Registers, however long it takes.
     async fn register(&mut self) -> Result<i64, String> {
         let begun = Instant::now();
@@ -233,14 +248,7 @@ impl Process {
         loop {
             let request = ClusterRequest::Register(self.registration.clone());
             let error = match self.ask(request, REGISTRATION_TIME).await {
-                Ok(ClusterResponse::Registered { broker_epoch }) => {
-                    let fenced = self.is_fenced(broker_epoch);
-                    self.standing.send_replace(Standing::Registered {
-                        epoch: broker_epoch,
-                        fenced,
-                    });
-                    return Ok(broker_epoch);
-                }
+                Ok(ClusterResponse::Registered { broker_epoch }) => return Ok(broker_epoch),
                 Ok(_) => Unanswered::Nonsense,
                 Err(error) => error,
             };
@@ -269,17 +277,17 @@ impl Process {
     /// Says that this process is there until it may stop or is forgotten.
     async fn beat(&mut self, epoch: i64) -> Ended {
         let mut leadership = self.quorum.leadership();
-        let mut image = self.quorum.watch();
+        let mut applied = self.applied.clone();
         let mut leaving = self.leaving.clone();
         let mut failures: u32 = 0;
         loop {
             let shutting_down = *leaving.borrow_and_update();
-            image.mark_unchanged();
+            let version = *applied.borrow_and_update();
             leadership.mark_unchanged();
             let heartbeat = Heartbeat {
                 broker: self.me,
                 broker_epoch: epoch,
-                version: self.quorum.image().version(),
+                version,
                 shutting_down,
             };
             let begun = Instant::now();
@@ -318,11 +326,20 @@ impl Process {
                 *self.standing.borrow(),
                 Standing::Registered { fenced: false, .. }
             );
+            let controller = self.quorum.leader_address();
+            let gone = async {
+                match controller.filter(|(id, _)| *id != self.me) {
+                    Some((_, address)) => self.peers.heartbeats_end(&address).await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
                 () = sleep_until(next) => {}
+                // The next heartbeat finds out whether its process is.
+                () = gone, if !eager => {}
                 _ = leadership.changed() => {}
                 _ = leaving.changed(), if !shutting_down => {}
-                _ = image.changed(), if fenced => {}
+                _ = applied.changed(), if fenced || shutting_down => {}
             }
         }
     }

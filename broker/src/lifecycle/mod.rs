@@ -13,4 +13,4 @@ mod joining;
 
 pub(crate) use addresses::Addresses;
 pub(crate) use heartbeat::{Identity, Lifecycle};
-pub(crate) use joining::Joining;
+pub(crate) use joining::{Begun, Joining};

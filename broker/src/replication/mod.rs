@@ -40,7 +40,7 @@ pub(crate) use self::throttle::Throttle;
 use crate::config::BrokerConfig;
 use crate::controller::operation::IsrChange;
 use crate::controller::record::{PartitionState, TopicId};
-use crate::controller::{ControllerError, MetadataImage};
+use crate::controller::{Controller, ControllerError, MetadataImage};
 use crate::replica::Replicas;
 
 /// A partition, by its topic's id and its number.
@@ -57,6 +57,16 @@ pub(crate) trait IsrSink: Send + Sync + 'static {
         broker_epoch: i64,
         changes: Vec<IsrChange>,
     ) -> BoxFuture<'_, Result<Vec<Result<PartitionState, ControllerError>>, ControllerError>>;
+}
+
+impl IsrSink for Controller {
+    fn alter_isr(
+        &self,
+        broker_epoch: i64,
+        changes: Vec<IsrChange>,
+    ) -> BoxFuture<'_, Result<Vec<Result<PartitionState, ControllerError>>, ControllerError>> {
+        Box::pin(Self::alter_isr(self, broker_epoch, changes))
+    }
 }
 
 /// What replication needs of the rest of the node.
