@@ -15,7 +15,7 @@ use super::{Controller, ControllerError};
 use crate::error_code;
 
 /// Between two looks at the whole metadata while it changes.
-const UPKEEP_PAUSE: Duration = Duration::from_millis(300);
+const UPKEEP_PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks at the whole metadata when nothing changes.
 const UPKEEP_IDLE: Duration = Duration::from_secs(5);
 /// Standing still for longer than this is a pause of this node, not silence of the others.
@@ -134,6 +134,7 @@ impl Controller {
                 let version = self.image().version();
                 if let Err(error) = self.upkeep(version != checked).await {
                     tracing::debug!(%error, "the active controller tries again later");
+                    upkeep_at = Instant::now() + UPKEEP_PAUSE;
                 }
                 checked = version;
             }
