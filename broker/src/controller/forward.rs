@@ -144,16 +144,19 @@ impl Controller {
     }
 
     /// Answers another node. What it does not have the right to decide, it refuses, naming who
-    /// does; only a node that wants to join is helped along.
+    /// does.
     pub(crate) async fn answer(&self, request: ClusterRequest) -> ClusterResponse {
         match request {
             ClusterRequest::Quorum(message) => {
                 ClusterResponse::Quorum(self.quorum.answer(message).await)
             }
-            ClusterRequest::Join(request) if !self.is_active() => match self.join(request).await {
-                Ok(joined) => ClusterResponse::Joined(joined),
-                Err(error) => ClusterResponse::Refused(self.refusal(error)),
-            },
+            // At once, and not like one whose quorum has no leader now: whoever asks may be the one
+            // that founds the cluster.
+            ClusterRequest::Join(_) if self.quorum.is_new() => ClusterResponse::Refused(Refusal {
+                code: error_code::BROKER_NOT_AVAILABLE,
+                message: format!("broker {} is in no cluster itself", self.me()),
+                leader: None,
+            }),
             request => match self.serve(request).await {
                 Ok(response) => response,
                 Err(error) => ClusterResponse::Refused(self.refusal(error)),
