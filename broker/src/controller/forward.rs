@@ -10,9 +10,7 @@ use super::operation::{Operation, Outcome};
 use super::quorum::QuorumStatus;
 use super::{Controller, ControllerError};
 use crate::error_code;
-use crate::peer::{
-    ClusterRequest, ClusterResponse, JoinRequest, Joined, PeerError, Peers, Probe, Refusal,
-};
+use crate::peer::{ClusterRequest, ClusterResponse, PeerError, Peers, Probe, Refusal};
 
 /// How long an operation may look for the active controller.
 const OPERATION_TIME: Duration = Duration::from_secs(15);
@@ -111,20 +109,6 @@ impl Controller {
         let request = ClusterRequest::Operation(operation);
         match self.ask(request, OPERATION_TIME, repeatable).await? {
             ClusterResponse::Outcome { outcome, .. } => Ok(outcome),
-            _ => Err(ControllerError::odd_answer()),
-        }
-    }
-
-    /// Makes a node a member of the cluster, on behalf of that node.
-    ///
-    /// # Errors
-    /// `DUPLICATE_BROKER_REGISTRATION` while another broker with its id is alive,
-    /// `INCONSISTENT_CLUSTER_ID` in the wrong cluster, `REQUEST_TIMED_OUT` without an active
-    /// controller.
-    pub(crate) async fn join(&self, request: JoinRequest) -> Result<Joined, ControllerError> {
-        let request = ClusterRequest::Join(request);
-        match self.ask(request, OPERATION_TIME, true).await? {
-            ClusterResponse::Joined(joined) => Ok(joined),
             _ => Err(ControllerError::odd_answer()),
         }
     }

@@ -306,7 +306,7 @@ impl Process {
                 Err(error) => Err(error),
             };
             let mut next = begun + self.settings.heartbeat_interval;
-            let mut eager = false;
+            let eager;
             match answered {
                 Ok(HeartbeatAnswer { may_stop: true, .. }) if shutting_down => return Ended::Left,
                 Ok(HeartbeatAnswer { fenced, .. }) => {
