@@ -124,7 +124,6 @@ impl Broker {
         let node = Arc::new(Node {
             fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
             fetch_memory: Arc::default(),
-            out_of_service: replication.out_of_service().clone(),
             leader_throttle: replication.leader_throttle().clone(),
             config: config.clone(),
             replicas: replicas.clone(),

@@ -16,7 +16,7 @@ use crate::coordinator::GroupCoordinator;
 use crate::error_code;
 use crate::peer::Presence;
 use crate::replica::Replicas;
-use crate::replication::{OutOfService, Throttle};
+use crate::replication::Throttle;
 
 /// Everything a request handler may use. Shared by all connections.
 pub(crate) struct Node {
@@ -26,8 +26,6 @@ pub(crate) struct Node {
     pub(crate) replicas: Arc<Replicas>,
     /// Topics, their configuration, producer ids: everything the cluster agrees on.
     pub(crate) controller: Arc<Controller>,
-    /// Which of this node's partitions cannot be used, and why.
-    pub(crate) out_of_service: Arc<OutOfService>,
     /// What followers that are catching up may be sent.
     pub(crate) leader_throttle: Arc<Throttle>,
     /// Consumer groups and their offsets.

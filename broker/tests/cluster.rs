@@ -74,8 +74,8 @@ impl TestCluster {
 
     /// Starts broker `id` on what its folder holds.
     async fn begin(&mut self, id: usize) {
-        let starting = timeout(LIMIT, Broker::start(self.config(id)));
-        let broker = starting.await.expect("it is let in").unwrap();
+        let starting = timeout(LIMIT, start_again(self.config(id)));
+        let broker = starting.await.expect("it is let in");
         self.brokers[id] = Some(broker);
     }
 
@@ -121,6 +121,18 @@ impl TestCluster {
         let what = format!("in sync on {replicas} brokers");
         self.until(topic, &what, |partition| partition.isr.len() == replicas)
             .await;
+    }
+}
+
+/// Starts a broker on the port of one that was dropped, whose tasks may still be ending.
+async fn start_again(config: broker::BrokerConfig) -> Broker {
+    loop {
+        match Broker::start(config.clone()).await {
+            Err(BrokerError::AddressInUse { .. }) => sleep(Duration::from_millis(5)).await,
+            // Its locks, too.
+            Err(BrokerError::Folder(_)) => sleep(Duration::from_millis(5)).await,
+            started => return started.unwrap(),
+        }
     }
 }
 
@@ -226,8 +238,11 @@ async fn three_brokers_are_one_cluster() {
     assert_eq!(ids.len(), 1, "{ids:?}");
     for address in cluster.addresses() {
         let client = Client::new(ClientConfig::new([address])).unwrap();
-        let seen = client.cluster().await.unwrap();
-        assert_eq!(seen.brokers.len(), 3, "{seen:?}");
+        let begun = Instant::now();
+        while client.cluster().await.unwrap().brokers.len() < 3 {
+            assert!(begun.elapsed() < LIMIT, "the others are not seen");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
     let client = cluster.client();
     create(&client, "orders", 6, 3).await;
@@ -306,14 +321,14 @@ async fn a_whole_cluster_comes_back_with_everything() {
     for broker in 0..3 {
         cluster.kill(broker);
     }
-    let all = (0..3).map(|id| Broker::start(cluster.config(id)));
+    let all = (0..3).map(|id| start_again(cluster.config(id)));
     let begun = Instant::now();
     let started = timeout(LIMIT, futures_util::future::join_all(all))
         .await
         .expect("a majority is there");
     println!("all three: back after {:?}", begun.elapsed());
     for (id, broker) in started.into_iter().enumerate() {
-        cluster.brokers[id] = Some(broker.unwrap());
+        cluster.brokers[id] = Some(broker);
     }
     assert_eq!(cluster.brokers[2].as_ref().unwrap().cluster_id(), id);
     check(

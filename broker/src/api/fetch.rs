@@ -18,9 +18,11 @@ use tokio::time::Instant;
 use super::fetch_session::{Plan, Told, TopicKey, Wanted};
 use super::leader::{Hints, led};
 use super::message;
+use crate::config::topic::LEADER_THROTTLED;
 use crate::error_code;
 use crate::node::{RequestContext, stopped};
 use crate::replica::{FollowerFetch, Isolation, Partition};
+use crate::replication::ThrottledReplicas;
 
 pub(crate) const VERSIONS: (i16, i16) = (4, 18);
 
@@ -324,6 +326,11 @@ impl Reading<'_> {
             aborted_transactions: matches!(isolation, Isolation::Committed).then(Vec::new),
             records: Some(Bytes::new()),
         });
+        let throttled = self.is_throttled(partition);
+        let leader_throttle = &self.ctx.broker.leader_throttle;
+        if throttled && leader_throttle.wait().is_some() {
+            return data;
+        }
         let bytes_max = wanted.bytes_max.min(left);
         if wanted.fetch_offset >= end || (others_have_data && bytes_max == 0) {
             return data;
@@ -362,12 +369,36 @@ impl Reading<'_> {
                 })
             }));
         }
+        if throttled {
+            leader_throttle.copied(read.records.len());
+        }
         data.records = Some(read.records);
         data
     }
 }
 
 impl Reading<'_> {
+    /// Whether the follower that asks is one that catches up and may be held back for it (KIP-73).
+    fn is_throttled(&self, partition: &Partition) -> bool {
+        let node = &self.ctx.broker;
+        let Some((follower, _)) = self.follower.filter(|_| node.leader_throttle.is_limited())
+        else {
+            return false;
+        };
+        let image = node.controller.image();
+        let Some(topic) = image.topic_by_id(&partition.topic_id()) else {
+            return false;
+        };
+        let index = partition.index();
+        let in_sync = topic
+            .partitions
+            .get(&index)
+            .is_some_and(|state| state.isr.contains(&follower));
+        !in_sync
+            && ThrottledReplicas::of(&topic.config, LEADER_THROTTLED)
+                .contains(index, node.config.node_id)
+    }
+
     /// Whether what a consumer read is not here any more (KIP-320).
     fn consumer_diverges(&self, wanted: &Wanted, partition: &Partition) -> Option<(i32, i64)> {
         if wanted.last_epoch < 0 || self.version < DIVERGENCE_SINCE {

@@ -29,7 +29,7 @@ pub(crate) async fn handle(
             let partitions: Vec<OngoingPartitionReassignment> = topic
                 .partitions
                 .iter()
-                .filter(|(_, state)| !state.adding.is_empty() || !state.removing.is_empty())
+                .filter(|(_, state)| state.is_reassigned())
                 .filter(|(index, _)| wanted(&topic.name, **index))
                 .map(|(index, state)| {
                     message!(OngoingPartitionReassignment {

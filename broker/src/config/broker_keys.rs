@@ -1,7 +1,7 @@
 //! The keys of a broker's `server.properties`.
 
 use super::definition::{BOOLEAN, Definition, Kind, LIST, TEXT, choice, int, long};
-use super::topic::{CLEANUP_POLICIES, COMPRESSION_TYPES, SEGMENT_BYTES_MIN};
+use super::topic::{CLEANUP_POLICIES, COMPRESSION_TYPES, SEGMENT_BYTES_MIN, TOPIC_KEYS};
 
 const FOREVER: Option<&str> = Some("9223372036854775807");
 const I32_MAX: Option<&str> = Some("2147483647");
@@ -614,6 +614,22 @@ pub(crate) fn broker_key(name: &str) -> Option<&'static Definition> {
         .ok()
         .and_then(|index| BROKER_KEYS.get(index))
 }
+
+/// Whether the key can be changed while the broker runs: what topics fall back to, and how fast
+/// replicas are copied.
+pub(crate) fn is_changeable(name: &str) -> bool {
+    let inherited = || {
+        TOPIC_KEYS
+            .iter()
+            .any(|topic| topic.falls_back_to.contains(&name))
+    };
+    [LEADER_RATE, FOLLOWER_RATE].contains(&name) || inherited()
+}
+
+/// Bytes per second that throttled replicas get from this broker, ...
+pub(crate) const LEADER_RATE: &str = "leader.replication.throttled.rate";
+/// ... and that they take.
+pub(crate) const FOLLOWER_RATE: &str = "follower.replication.throttled.rate";
 
 #[cfg(test)]
 mod tests {

@@ -10,9 +10,7 @@ use super::operation::{Operation, Outcome};
 use super::quorum::QuorumStatus;
 use super::{Controller, ControllerError};
 use crate::error_code;
-use crate::peer::{
-    ClusterRequest, ClusterResponse, JoinRequest, Joined, PeerError, Peers, Probe, Refusal,
-};
+use crate::peer::{ClusterRequest, ClusterResponse, PeerError, Peers, Probe, Refusal};
 
 /// How long an operation may look for the active controller.
 const OPERATION_TIME: Duration = Duration::from_secs(15);
@@ -115,20 +113,6 @@ impl Controller {
         }
     }
 
-    /// Makes a node a member of the cluster, on behalf of that node.
-    ///
-    /// # Errors
-    /// `DUPLICATE_BROKER_REGISTRATION` while another broker with its id is alive,
-    /// `INCONSISTENT_CLUSTER_ID` in the wrong cluster, `REQUEST_TIMED_OUT` without an active
-    /// controller.
-    pub(crate) async fn join(&self, request: JoinRequest) -> Result<Joined, ControllerError> {
-        let request = ClusterRequest::Join(request);
-        match self.ask(request, OPERATION_TIME, true).await? {
-            ClusterResponse::Joined(joined) => Ok(joined),
-            _ => Err(ControllerError::odd_answer()),
-        }
-    }
-
     /// How the quorum is, as the active controller sees it.
     ///
     /// # Errors
@@ -144,16 +128,19 @@ impl Controller {
     }
 
     /// Answers another node. What it does not have the right to decide, it refuses, naming who
-    /// does; only a node that wants to join is helped along.
+    /// does.
     pub(crate) async fn answer(&self, request: ClusterRequest) -> ClusterResponse {
         match request {
             ClusterRequest::Quorum(message) => {
                 ClusterResponse::Quorum(self.quorum.answer(message).await)
             }
-            ClusterRequest::Join(request) if !self.is_active() => match self.join(request).await {
-                Ok(joined) => ClusterResponse::Joined(joined),
-                Err(error) => ClusterResponse::Refused(self.refusal(error)),
-            },
+            // At once, and not like one whose quorum has no leader now: whoever asks may be the one
+            // that founds the cluster.
+            ClusterRequest::Join(_) if self.quorum.is_new() => ClusterResponse::Refused(Refusal {
+                code: error_code::BROKER_NOT_AVAILABLE,
+                message: format!("broker {} is in no cluster itself", self.me()),
+                leader: None,
+            }),
             request => match self.serve(request).await {
                 Ok(response) => response,
                 Err(error) => ClusterResponse::Refused(self.refusal(error)),

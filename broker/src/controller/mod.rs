@@ -49,12 +49,13 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::active::Background;
-pub(crate) use self::forward::{NoAnswer, Others};
+#[cfg(test)]
+pub(crate) use self::forward::NoAnswer;
+pub(crate) use self::forward::Others;
 pub(crate) use self::image::{MetadataImage, TopicImage};
 use self::liveness::Sessions;
 use self::plan::Plan;
 use self::quorum::{Leadership, Quorum, QuorumError};
-pub(crate) use self::reassignment::OngoingReassignment;
 use self::record::MetadataRecord;
 pub(crate) use self::topic_config::{ConfigChange, ConfigOperation};
 pub(crate) use self::topics::{NewTopic, internal_settings};
@@ -205,11 +206,6 @@ impl Controller {
     /// Whether this node is the active controller.
     pub(crate) fn is_active(&self) -> bool {
         self.leadership().leader == Some(self.me())
-    }
-
-    /// Every reassignment under way.
-    pub(crate) fn reassignments(&self) -> Vec<OngoingReassignment> {
-        reassignment::ongoing(&self.image())
     }
 
     /// The settings that apply to `topic`, as of `image`.

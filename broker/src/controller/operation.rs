@@ -105,6 +105,9 @@ pub(crate) struct Reassignment {
     pub(crate) replicas: Option<Vec<i32>>,
 }
 
+/// A partition by topic and number, and what came of its election.
+pub(crate) type Elected = (String, i32, Result<(), ControllerError>);
+
 /// What came of an [`Operation`]; each names the one it belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -119,7 +122,7 @@ pub(crate) enum Outcome {
     /// One per change: the state that holds now.
     AlterIsr(Vec<Result<PartitionState, ControllerError>>),
     /// One per partition that was asked for, or that needed it.
-    ElectLeaders(Result<Vec<(String, i32, Result<(), ControllerError>)>, ControllerError>),
+    ElectLeaders(Result<Vec<Elected>, ControllerError>),
     /// One per change.
     Reassign(Vec<Result<(), ControllerError>>),
     /// Whether it is gone; if not, how many replicas it still keeps.

@@ -3,42 +3,11 @@
 
 use super::ControllerError;
 use super::elections::Choice;
-use super::image::MetadataImage;
 use super::operation::Reassignment;
 use super::placement::too_few;
 use super::plan::Plan;
 use super::record::{MetadataRecord, PartitionState};
 use crate::error_code;
-
-/// A reassignment under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OngoingReassignment {
-    pub(crate) topic: String,
-    pub(crate) index: i32,
-    pub(crate) replicas: Vec<i32>,
-    pub(crate) adding: Vec<i32>,
-    pub(crate) removing: Vec<i32>,
-}
-
-/// Every reassignment under way.
-pub(crate) fn ongoing(image: &MetadataImage) -> Vec<OngoingReassignment> {
-    image
-        .topics()
-        .flat_map(|topic| {
-            topic
-                .partitions
-                .iter()
-                .filter(|(_, state)| state.is_reassigned())
-                .map(|(index, state)| OngoingReassignment {
-                    topic: topic.name.to_string(),
-                    index: *index,
-                    replicas: state.replicas.clone(),
-                    adding: state.adding.clone(),
-                    removing: state.removing.clone(),
-                })
-        })
-        .collect()
-}
 
 impl Plan<'_> {
     /// Begins, replaces or cancels reassignments; gives one result per change.

@@ -3,7 +3,7 @@
 use super::ControllerError;
 use super::plan::{MIN_INSYNC, Plan, UNCLEAN};
 use super::record::{ConfigResource, MetadataRecord};
-use crate::config::broker_keys::broker_key;
+use crate::config::broker_keys::{broker_key, is_changeable};
 use crate::config::definition::{Definition, Kind, elements};
 use crate::config::layers::{Layers, Settings};
 use crate::config::nearest;
@@ -81,9 +81,6 @@ fn known_topic_key(key: &str) -> Result<&'static Definition, ControllerError> {
 /// A key of `broker` (empty for all) that can be changed while it runs: one that topics fall back
 /// to.
 fn changeable_broker_key(key: &str, broker: &str) -> Result<&'static Definition, ControllerError> {
-    let inherited = TOPIC_KEYS
-        .iter()
-        .any(|definition| definition.falls_back_to.contains(&key));
     // Who may become leader depends on what all leaders waited for.
     if key == MIN_INSYNC && !broker.is_empty() {
         return Err(ControllerError::new(
@@ -92,7 +89,7 @@ fn changeable_broker_key(key: &str, broker: &str) -> Result<&'static Definition,
         ));
     }
     match broker_key(key) {
-        Some(definition) if inherited => Ok(definition),
+        Some(definition) if is_changeable(key) => Ok(definition),
         Some(_) => Err(ControllerError::new(
             error_code::INVALID_CONFIG,
             format!(

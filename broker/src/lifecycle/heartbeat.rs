@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use crate::controller::Controller;
 use crate::controller::quorum::Quorum;
 use crate::error_code;
 use crate::peer::{
-    ClusterRequest, ClusterResponse, Heartbeat, HeartbeatAnswer, PeerError, Peers, Refusal,
+    ClusterRequest, ClusterResponse, Heartbeat, HeartbeatAnswer, PeerError, Peers, Probe, Refusal,
     Registration,
 };
 
@@ -145,7 +145,9 @@ impl Lifecycle {
         let mut standing = self.standing();
         let given = standing.wait_for(|standing| *standing == Standing::MayStop);
         if timeout(limit, given).await.is_err() {
-            tracing::warn!("stopping although this broker still leads partitions: the controller did not answer in time");
+            tracing::warn!(
+                "stopping although this broker still leads partitions: the controller did not answer in time"
+            );
         }
     }
 
@@ -268,7 +270,10 @@ impl Process {
             }
             if said.elapsed() >= SAY_EVERY {
                 said = Instant::now();
-                tracing::warn!(broker = self.me, "waiting for the cluster's controller: {error}");
+                tracing::warn!(
+                    broker = self.me,
+                    "waiting for the cluster's controller: {error}"
+                );
             }
             self.pause(PAUSE).await;
         }
@@ -292,13 +297,16 @@ impl Process {
             };
             let begun = Instant::now();
             let patience = self.settings.session_timeout / 2;
-            let answered = match self.ask(ClusterRequest::Heartbeat(heartbeat), patience).await {
+            let answered = match self
+                .ask(ClusterRequest::Heartbeat(heartbeat), patience)
+                .await
+            {
                 Ok(ClusterResponse::Heartbeat(answer)) => Ok(answer),
                 Ok(_) => Err(Unanswered::Nonsense),
                 Err(error) => Err(error),
             };
             let mut next = begun + self.settings.heartbeat_interval;
-            let mut eager = false;
+            let eager;
             match answered {
                 Ok(HeartbeatAnswer { may_stop: true, .. }) if shutting_down => return Ended::Left,
                 Ok(HeartbeatAnswer { fenced, .. }) => {
@@ -307,16 +315,25 @@ impl Process {
                     eager = fenced || shutting_down;
                 }
                 Err(Unanswered::Refused(refusal))
-                    if [error_code::STALE_BROKER_EPOCH, error_code::BROKER_ID_NOT_REGISTERED]
-                        .contains(&refusal.code) =>
+                    if [
+                        error_code::STALE_BROKER_EPOCH,
+                        error_code::BROKER_ID_NOT_REGISTERED,
+                    ]
+                    .contains(&refusal.code) =>
                 {
-                    tracing::warn!(broker = self.me, "this broker has to register again: {refusal}");
+                    tracing::warn!(
+                        broker = self.me,
+                        "this broker has to register again: {refusal}"
+                    );
                     return Ended::Forgotten;
                 }
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     tracing::debug!(%error, "a heartbeat was not answered");
                     eager = true;
+                    if shutting_down && self.is_last().await {
+                        return Ended::Left;
+                    }
                 }
             }
             if eager {
@@ -342,6 +359,18 @@ impl Process {
                 _ = applied.changed(), if fenced || shutting_down => {}
             }
         }
+    }
+
+    /// Whether the processes of all other brokers are gone, so that nobody could take over.
+    async fn is_last(&self) -> bool {
+        let image = self.quorum.image();
+        let others = image
+            .brokers()
+            .filter(|broker| broker.id != self.me)
+            .filter_map(|broker| broker.endpoints.first())
+            .map(|endpoint| async move { self.peers.probe(&endpoint.address()).await });
+        let found = join_all(others).await;
+        found.into_iter().all(|found| found == Probe::Dead)
     }
 
     fn now_fenced(&self, epoch: i64, fenced: bool) {

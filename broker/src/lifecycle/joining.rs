@@ -1,7 +1,8 @@
 //! The beginning of a broker whose data folder is empty: it founds a cluster or joins one.
 //!
 //! Only the first of the seeds founds, and only when none of the others knows a cluster: a broker
-//! whose disk was replaced must not found a second one. All others ask until they are taken in.
+//! whose disk was replaced must not found a second one. Where all others are there and new, that is
+//! certain at once; otherwise they get a moment to turn up. All others ask until they are taken in.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::Addresses;
 use crate::controller::quorum::Quorum;
 use crate::error::BrokerError;
 use crate::error_code;
-use crate::peer::{ClusterRequest, ClusterResponse, JoinRequest, PeerError, Peers, Refusal};
+use crate::peer::{ClusterRequest, ClusterResponse, JoinRequest, Peers, Refusal};
 
 /// How long the first seed asks the others before it founds a cluster.
 const FOUNDING_TIME: Duration = Duration::from_secs(2);
@@ -48,7 +49,9 @@ pub(crate) enum Begun {
 /// What the seeds said in one round.
 enum Round {
     Joined(String),
-    /// Each is unreachable or in no cluster itself.
+    /// Each says that it is in no cluster itself.
+    AllNew,
+    /// Some are unreachable, and no other is in a cluster.
     Nobody(String),
     /// There is a cluster, which does not take it in now.
     NotNow(Refusal),
@@ -96,6 +99,8 @@ impl Joining<'_> {
                     }
                     refusal.message
                 }
+                Round::AllNew if may_found => return self.found().await,
+                Round::AllNew => "the first of the seeds has not founded it yet".to_owned(),
                 Round::Nobody(why) => {
                     if may_found && begun.elapsed() + PAUSE >= FOUNDING_TIME {
                         return self.found().await;
@@ -124,14 +129,19 @@ impl Joining<'_> {
 
     /// Asks every seed once.
     async fn ask_all(&self, limit: Instant) -> Round {
-        let asked = self.addresses.others.iter().map(|seed| self.ask(seed, limit));
-        let mut round = Round::Nobody(String::new());
+        let asked = self
+            .addresses
+            .others
+            .iter()
+            .map(|seed| self.ask(seed, limit));
+        let mut round = Round::AllNew;
         for answer in join_all(asked).await {
             round = match (round, answer) {
                 (joined @ Round::Joined(_), _) | (_, joined @ Round::Joined(_)) => joined,
                 (never @ Round::Never(_), _) | (_, never @ Round::Never(_)) => never,
                 (not_now @ Round::NotNow(_), _) | (_, not_now @ Round::NotNow(_)) => not_now,
-                (Round::Nobody(_), Round::Nobody(why)) => Round::Nobody(why),
+                (nobody @ Round::Nobody(_), _) | (_, nobody @ Round::Nobody(_)) => nobody,
+                (Round::AllNew, Round::AllNew) => Round::AllNew,
             };
         }
         round
@@ -140,25 +150,27 @@ impl Joining<'_> {
     /// Asks one seed, and whom it names.
     async fn ask(&self, seed: &str, limit: Instant) -> Round {
         let mut address = seed.to_owned();
-        for _ in 0..REFERRALS_MAX {
+        for hop in 0..REFERRALS_MAX {
             let request = ClusterRequest::Join(self.request.clone());
             let refusal = match self.peers.call(&address, request, limit).await {
                 Ok(ClusterResponse::Joined(joined)) => return Round::Joined(joined.cluster_id),
                 Ok(ClusterResponse::Refused(refusal)) => refusal,
                 Ok(_) => return Round::Nobody(format!("{address} answered another question")),
-                // It may have a cluster, and is busy with it.
-                Err(error @ PeerError::Timeout(_)) if address != seed => {
-                    return Round::NotNow(not_now(error.to_string()));
-                }
-                Err(error) => return Round::Nobody(error.to_string()),
+                Err(error) if hop == 0 => return Round::Nobody(error.to_string()),
+                // Who named it is in a cluster.
+                Err(error) => return Round::NotNow(not_now(error.to_string())),
             };
             match refusal.code {
-                error_code::BROKER_NOT_AVAILABLE => return Round::Nobody(refusal.message),
+                error_code::BROKER_NOT_AVAILABLE if hop == 0 => return Round::AllNew,
                 error_code::INCONSISTENT_CLUSTER_ID | error_code::INVALID_REQUEST => {
                     return Round::Never(refusal);
                 }
-                error_code::NOT_CONTROLLER => match refusal.leader {
-                    Some((_, leader)) if leader != address => address = leader,
+                error_code::NOT_CONTROLLER => match &refusal.leader {
+                    // The others do not know yet that this broker's former process is gone.
+                    Some((leader, _)) if *leader == self.request.broker => {
+                        return Round::NotNow(refusal);
+                    }
+                    Some((_, leader)) if *leader != address => address.clone_from(leader),
                     _ => return Round::NotNow(refusal),
                 },
                 _ => return Round::NotNow(refusal),

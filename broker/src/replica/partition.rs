@@ -175,11 +175,6 @@ impl Partition {
         self.leader_epoch.load(Ordering::Acquire)
     }
 
-    /// Whether the last stop may have cost it records that were acknowledged.
-    pub(crate) fn tail_in_doubt(&self) -> bool {
-        self.log.tail_in_doubt()
-    }
-
     /// The topic's configuration.
     pub fn config(&self) -> Arc<LogConfig> {
         self.log.config()

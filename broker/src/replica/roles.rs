@@ -152,6 +152,7 @@ impl Partition {
     }
 
     /// Leads as the only replica there is. Blocks.
+    #[cfg(test)]
     pub(crate) fn lead(&self, epoch: i32) {
         const ALONE: i32 = -1;
         let leading = Leading {

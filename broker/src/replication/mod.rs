@@ -34,9 +34,9 @@ use tokio::task::JoinHandle;
 use self::fetchers::{Fetchers, Fetching};
 use self::isr::IsrTask;
 use self::leader_link::Leaders;
-pub(crate) use self::out_of_service::OutOfService;
+use self::out_of_service::OutOfService;
 use self::reconcile::Reconciler;
-pub(crate) use self::throttle::Throttle;
+pub(crate) use self::throttle::{Throttle, ThrottledReplicas};
 use crate::config::BrokerConfig;
 use crate::controller::operation::IsrChange;
 use crate::controller::record::{PartitionState, TopicId};
@@ -87,6 +87,7 @@ pub(crate) struct Surroundings {
 pub(crate) struct Replication {
     stop: watch::Sender<bool>,
     applied: watch::Receiver<u64>,
+    #[cfg(test)]
     out_of_service: Arc<OutOfService>,
     leader_throttle: Arc<Throttle>,
     tasks: Vec<JoinHandle<()>>,
@@ -138,6 +139,7 @@ impl Replication {
         Self {
             stop,
             applied: applied_versions,
+            #[cfg(test)]
             out_of_service,
             leader_throttle,
             tasks,
@@ -150,6 +152,7 @@ impl Replication {
     }
 
     /// Partitions of this node that cannot be used for now.
+    #[cfg(test)]
     pub(crate) fn out_of_service(&self) -> &Arc<OutOfService> {
         &self.out_of_service
     }

@@ -29,11 +29,13 @@ impl OutOfService {
     }
 
     /// Why the partition cannot be used, if it cannot.
+    #[cfg(test)]
     pub(crate) fn reason(&self, key: &Key) -> Option<String> {
         self.reasons.lock().get(key).cloned()
     }
 
     /// All of them.
+    #[cfg(test)]
     pub(crate) fn all(&self) -> Vec<(Key, String)> {
         let reasons = self.reasons.lock();
         reasons

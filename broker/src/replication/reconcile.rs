@@ -20,7 +20,7 @@ use super::mailbox::Assignment;
 use super::throttle::ThrottledReplicas;
 use super::{Key, OutOfService, Throttle};
 use crate::config::BrokerConfig;
-use crate::config::broker_keys::broker_key;
+use crate::config::broker_keys::{FOLLOWER_RATE, LEADER_RATE, broker_key};
 use crate::config::layers::Layers;
 use crate::config::topic::FOLLOWER_THROTTLED;
 use crate::controller::record::{PartitionState, TopicId};
@@ -527,11 +527,8 @@ impl Reconciler {
             // The default, which is for ever.
             (rate < i64::MAX.unsigned_abs()).then_some(rate)
         };
-        self.fetchers
-            .throttle()
-            .set_rate(rate("follower.replication.throttled.rate"));
-        self.leader_throttle
-            .set_rate(rate("leader.replication.throttled.rate"));
+        self.fetchers.throttle().set_rate(rate(FOLLOWER_RATE));
+        self.leader_throttle.set_rate(rate(LEADER_RATE));
     }
 }
 

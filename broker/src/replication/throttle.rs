@@ -37,6 +37,11 @@ impl Throttle {
         });
     }
 
+    /// Whether there is a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.state.lock().is_some()
+    }
+
     /// Notes bytes of a throttled replica.
     pub(crate) fn copied(&self, bytes: usize) {
         if let Some(bucket) = &mut *self.state.lock() {

@@ -33,6 +33,7 @@ impl Addresses {
     }
 
     /// This node is reached at `address`.
+    #[cfg(test)]
     pub(super) fn moved(&self, address: String) {
         self.me.lock().address = address;
     }

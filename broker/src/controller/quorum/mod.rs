@@ -298,6 +298,7 @@ impl Quorum {
     }
 
     /// This node is reached at `address` from now on.
+    #[cfg(test)]
     pub(crate) fn moved(&self, address: String) {
         self.core.sender.addresses.moved(address);
     }
