@@ -125,6 +125,7 @@ impl Broker {
             fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
             fetch_memory: Arc::default(),
             leader_throttle: replication.leader_throttle().clone(),
+            out_of_service: replication.out_of_service().clone(),
             config: config.clone(),
             replicas: replicas.clone(),
             controller: controller.clone(),

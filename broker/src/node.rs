@@ -16,7 +16,7 @@ use crate::coordinator::GroupCoordinator;
 use crate::error_code;
 use crate::peer::Presence;
 use crate::replica::Replicas;
-use crate::replication::Throttle;
+use crate::replication::{OutOfService, Throttle};
 
 /// Everything a request handler may use. Shared by all connections.
 pub(crate) struct Node {
@@ -28,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) controller: Arc<Controller>,
     /// What followers that are catching up may be sent.
     pub(crate) leader_throttle: Arc<Throttle>,
+    /// Partitions of this node that cannot be used for now.
+    pub(crate) out_of_service: Arc<OutOfService>,
     /// Consumer groups and their offsets.
     pub(crate) groups: Arc<GroupCoordinator>,
     /// Incremental fetch sessions (KIP-227).
@@ -146,10 +148,13 @@ pub(crate) struct BrokerAddress {
 impl Node {
     /// Why partition `index` of `topic` cannot be found among this node's.
     pub(crate) fn why_missing(&self, topic: &TopicImage, index: i32) -> i16 {
-        if topic.partitions.contains_key(&index) {
+        if !topic.partitions.contains_key(&index) {
+            error_code::UNKNOWN_TOPIC_OR_PARTITION
+        } else if self.out_of_service.reason(&(topic.id, index)).is_some() {
             error_code::KAFKA_STORAGE_ERROR
         } else {
-            error_code::UNKNOWN_TOPIC_OR_PARTITION
+            // It is being opened.
+            error_code::NOT_LEADER_OR_FOLLOWER
         }
     }
 }

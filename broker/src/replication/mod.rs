@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 use self::fetchers::{Fetchers, Fetching};
 use self::isr::IsrTask;
 use self::leader_link::Leaders;
-use self::out_of_service::OutOfService;
+pub(crate) use self::out_of_service::OutOfService;
 use self::reconcile::Reconciler;
 pub(crate) use self::throttle::{Throttle, ThrottledReplicas};
 use crate::config::BrokerConfig;
@@ -87,7 +87,6 @@ pub(crate) struct Surroundings {
 pub(crate) struct Replication {
     stop: watch::Sender<bool>,
     applied: watch::Receiver<u64>,
-    #[cfg(test)]
     out_of_service: Arc<OutOfService>,
     leader_throttle: Arc<Throttle>,
     tasks: Vec<JoinHandle<()>>,
@@ -139,7 +138,6 @@ impl Replication {
         Self {
             stop,
             applied: applied_versions,
-            #[cfg(test)]
             out_of_service,
             leader_throttle,
             tasks,
@@ -152,7 +150,6 @@ impl Replication {
     }
 
     /// Partitions of this node that cannot be used for now.
-    #[cfg(test)]
     pub(crate) fn out_of_service(&self) -> &Arc<OutOfService> {
         &self.out_of_service
     }

@@ -29,7 +29,6 @@ impl OutOfService {
     }
 
     /// Why the partition cannot be used, if it cannot.
-    #[cfg(test)]
     pub(crate) fn reason(&self, key: &Key) -> Option<String> {
         self.reasons.lock().get(key).cloned()
     }
