@@ -177,6 +177,8 @@ enum Unanswered {
     Peer(#[from] PeerError),
     #[error("{0}")]
     Refused(#[from] Refusal),
+    #[error("too few voters of the metadata quorum are there")]
+    NoMajority,
     #[error("the controller answered another question")]
     Nonsense,
 }
@@ -287,6 +289,9 @@ impl Process {
         let mut failures: u32 = 0;
         loop {
             let shutting_down = *leaving.borrow_and_update();
+            if shutting_down && self.is_last().await {
+                return Ended::Left;
+            }
             let version = *applied.borrow_and_update();
             leadership.mark_unchanged();
             let heartbeat = Heartbeat {
@@ -331,9 +336,6 @@ impl Process {
                     failures = failures.saturating_add(1);
                     tracing::debug!(%error, "a heartbeat was not answered");
                     eager = true;
-                    if shutting_down && self.is_last().await {
-                        return Ended::Left;
-                    }
                 }
             }
             if eager {
@@ -400,7 +402,10 @@ impl Process {
         patience: Duration,
     ) -> Result<ClusterResponse, Unanswered> {
         let response = match self.quorum.leader_address() {
-            Some((leader, _)) if leader == self.me => self.controller.answer(request).await,
+            Some((leader, _)) if leader == self.me => {
+                let answer = timeout(patience, self.controller.answer(request));
+                answer.await.map_err(|_| Unanswered::NoMajority)?
+            }
             Some((_, address)) => {
                 let deadline = Instant::now() + patience;
                 match self.peers.call(&address, request, deadline).await {
