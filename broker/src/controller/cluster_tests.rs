@@ -200,9 +200,10 @@ impl Cluster {
                 endpoints: endpoints(id),
                 version: "1".to_owned(),
             };
-            // Any node helps, not only the active one.
+            // Any node helps, and names the active one.
             let (_, last) = self.nodes.last_key_value().unwrap();
-            match last.controller.answer(ClusterRequest::Join(join)).await {
+            let request = ClusterRequest::Join(join);
+            match ask_leader(&last.controller, &self.net, request).await {
                 ClusterResponse::Joined(joined) => assert_eq!(joined.cluster_id, "cluster"),
                 other => panic!("{other:?}"),
             }
