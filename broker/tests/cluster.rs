@@ -1,6 +1,8 @@
 //! Brokers that form a cluster, in one process: what clients see of it while nodes come and go.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod wire;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +12,13 @@ use kafka_client::{
     AutoOffsetReset, Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, PartitionInfo,
     Producer, ProducerConfig, ProducerRecord, TopicPartition,
 };
+use kafka_wire::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use kafka_wire::describe_quorum_request::{PartitionData, TopicData};
+use kafka_wire::{
+    AlterPartitionReassignmentsRequest, DescribeQuorumRequest, DescribeQuorumResponse,
+    ElectLeadersRequest, UnregisterBrokerRequest,
+};
+use kafka_wire_core::StrBytes;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -70,6 +79,11 @@ impl TestCluster {
             .property("group.initial.rebalance.delay.ms", "0")
             .config()
             .unwrap()
+    }
+
+    /// A connection to broker `id`.
+    async fn wire(&self, id: usize) -> wire::Client {
+        wire::Client::connect(self.brokers[id].as_ref().unwrap().addr()).await
     }
 
     /// Starts broker `id` on what its folder holds.
@@ -450,5 +464,109 @@ async fn groups_go_on_when_their_coordinator_is_killed() {
         }
     }
     consumer.close_and_leave().await;
+    cluster.stop_all().await;
+}
+
+async fn quorum(client: &mut wire::Client) -> DescribeQuorumResponse {
+    let mut topic = TopicData::default();
+    topic.topic_name = StrBytes::from("__cluster_metadata");
+    topic.partitions = vec![PartitionData::default()];
+    let mut request = DescribeQuorumRequest::default();
+    request.topics = vec![topic];
+    client.call(&request, 2).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_joins_later_takes_a_partition_and_leaves_for_good() {
+    let mut cluster = TestCluster::planned(4);
+    // The founder waits a moment for the fourth, which is not there yet.
+    let three = (0..3).map(|id| Broker::start(cluster.config(id)));
+    for (id, broker) in futures_util::future::join_all(three)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        cluster.brokers[id] = Some(broker.unwrap());
+    }
+    create(&cluster.client(), "orders", 1, 3).await;
+    let writer = Writer::start(cluster.client(), "orders");
+    cluster.begin(3).await;
+
+    let mut client = cluster.wire(1).await;
+    let mut partition = ReassignablePartition::default();
+    partition.replicas = Some(vec![3, 0, 1]);
+    let mut topic = ReassignableTopic::default();
+    topic.name = StrBytes::from("orders");
+    topic.partitions = vec![partition];
+    let mut request = AlterPartitionReassignmentsRequest::default();
+    request.topics = vec![topic];
+    let response = client.call(&request, 0).await;
+    assert_eq!(response.error_code, 0, "{response:?}");
+    let result = &response.responses[0].partitions[0];
+    assert_eq!(result.error_code, 0, "{result:?}");
+    cluster
+        .until("orders", "moved", |partition| {
+            partition.replicas == [3, 0, 1] && partition.isr.len() == 3
+        })
+        .await;
+
+    let mut request = ElectLeadersRequest::default();
+    request.topic_partitions = None;
+    let response = client.call(&request, 2).await;
+    assert_eq!(response.error_code, 0, "{response:?}");
+    cluster
+        .until("orders", "led by its preferred leader", |partition| {
+            partition.leader == 3
+        })
+        .await;
+
+    let begun = Instant::now();
+    loop {
+        let described = quorum(&mut client).await;
+        let members = &described.topics[0].partitions[0];
+        assert_eq!(members.error_code, 0, "{members:?}");
+        assert!(members.leader_id >= 0);
+        if members.current_voters.len() == 3 && members.observers.len() == 1 {
+            assert_eq!(described.nodes.len(), 3);
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "{members:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    let mut request = UnregisterBrokerRequest::default();
+    request.broker_id = 3;
+    let begun = Instant::now();
+    loop {
+        let response = client.call(&request, 0).await;
+        if response.error_code == 0 {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "{response:?}");
+        assert_eq!(response.error_code, 7, "{response:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    cluster
+        .until("orders", "elsewhere", |partition| {
+            !partition.replicas.contains(&3) && partition.isr.len() == 3
+        })
+        .await;
+    let described = quorum(&mut client).await;
+    let members = &described.topics[0].partitions[0];
+    assert_eq!(members.observers.len(), 0, "{members:?}");
+    let acknowledged = writer.finish().await;
+    check(
+        &read_all(cluster.client(), "orders", 1).await,
+        &acknowledged,
+    );
+
+    cluster.stop(3).await;
+    let error = timeout(LIMIT, Broker::start(cluster.config(3)))
+        .await
+        .expect("it is told at once")
+        .unwrap_err();
+    assert!(error.to_string().contains("was taken out of"), "{error}");
+    cluster.folders[3] = tempfile::tempdir().unwrap();
+    cluster.begin(3).await;
     cluster.stop_all().await;
 }

@@ -504,6 +504,13 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
     )
     .without_effect(),
     Definition::new(
+        MOVING_RATE,
+        long(1),
+        FOREVER,
+        "Bytes per second at which replicas move between the folders of a broker, which they do not here.",
+    )
+    .without_effect(),
+    Definition::new(
         "replica.fetch.backoff.ms",
         int(0),
         Some("1000"),
@@ -623,13 +630,16 @@ pub(crate) fn is_changeable(name: &str) -> bool {
             .iter()
             .any(|topic| topic.falls_back_to.contains(&name))
     };
-    [LEADER_RATE, FOLLOWER_RATE].contains(&name) || inherited()
+    [LEADER_RATE, FOLLOWER_RATE, MOVING_RATE].contains(&name) || inherited()
 }
 
 /// Bytes per second that throttled replicas get from this broker, ...
 pub(crate) const LEADER_RATE: &str = "leader.replication.throttled.rate";
 /// ... and that they take.
 pub(crate) const FOLLOWER_RATE: &str = "follower.replication.throttled.rate";
+
+/// Kafka's tools unset it together with the other two.
+const MOVING_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 
 #[cfg(test)]
 mod tests {

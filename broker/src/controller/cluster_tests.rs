@@ -200,7 +200,7 @@ impl Cluster {
                 endpoints: endpoints(id),
                 version: "1".to_owned(),
             };
-            // Any node helps: one that is not active names the one that is.
+            // Any node helps, and names the active one.
             let (_, last) = self.nodes.last_key_value().unwrap();
             let request = ClusterRequest::Join(join);
             match ask_leader(&last.controller, &self.net, request).await {

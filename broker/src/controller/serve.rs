@@ -183,6 +183,14 @@ impl Controller {
                     .is_none_or(|cluster| **cluster == *registration.cluster_id)
             })
             .await?;
+        if fits && !self.quorum.members().contains_key(&id) {
+            return Err(ControllerError::new(
+                error_code::BROKER_ID_NOT_REGISTERED,
+                format!(
+                    "broker {id} was taken out of the cluster; with an empty data folder it may join again"
+                ),
+            ));
+        }
         if fits {
             self.check_id_is_free(id, registration.incarnation, &registration.endpoints)
                 .await?;
