@@ -545,4 +545,50 @@ mod tests {
             .unwrap();
         broker.shutdown().await;
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_of_a_dropped_broker_lives_on() {
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        let before = tasks();
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Broker::builder()
+            .listen("127.0.0.1:0")
+            .data_dir(folder.path())
+            .start()
+            .await
+            .unwrap();
+        broker.node.groups.prepare().await.unwrap();
+        let client = tokio::net::TcpStream::connect(broker.addr()).await.unwrap();
+        let node = Arc::downgrade(&broker.node);
+        let replicas = Arc::downgrade(&broker.node.replicas);
+        let partition = broker.node.replicas.get("__consumer_offsets", 0);
+        let partition = Arc::downgrade(&partition.unwrap());
+        let quorum = Arc::downgrade(&broker.quorum);
+        drop(broker);
+        let ended = async {
+            while tasks() > before
+                || node.strong_count() > 0
+                || replicas.strong_count() > 0
+                || partition.strong_count() > 0
+                || quorum.strong_count() > 0
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+        assert!(
+            ended.is_ok(),
+            "tasks {before} -> {}, node {}, replicas {}, partition {}, quorum {}",
+            tasks(),
+            node.strong_count(),
+            replicas.strong_count(),
+            partition.strong_count(),
+            quorum.strong_count(),
+        );
+        drop(client);
+    }
 }

@@ -298,6 +298,11 @@ impl Controller {
         }
     }
 
+    /// The brokers that vote in the metadata quorum; none while that changes.
+    pub(crate) fn voters(&self) -> Vec<i32> {
+        self.quorum.settled_voters().into_iter().collect()
+    }
+
     /// As [`decide`](Self::decide), without having it agreed on.
     fn validate<T>(&self, decide: impl FnOnce(&mut Plan<'_>) -> T) -> T {
         decide(&mut Plan::new(&self.image(), &self.config))

@@ -45,6 +45,20 @@ impl Quorum {
             .unwrap_or_default()
     }
 
+    /// The members that vote, as [`voters`](Self::voters), but none while that changes.
+    pub(crate) fn settled_voters(&self) -> BTreeSet<i32> {
+        let metrics = self.core.metrics();
+        let settled = metrics.is_some_and(|metrics| {
+            let membership = metrics.membership_config.membership();
+            membership.get_joint_config().len() == 1
+        });
+        if settled {
+            self.voters()
+        } else {
+            BTreeSet::new()
+        }
+    }
+
     /// All members by broker id.
     pub(crate) fn members(&self) -> BTreeMap<i32, Member> {
         self.core.members()
