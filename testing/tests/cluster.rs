@@ -108,7 +108,7 @@ fn five(seed: u64) -> Plan {
 
 #[test]
 fn three_brokers_lose_nothing_whatever_goes_wrong() {
-    each_seed("run_three", 10);
+    each_seed("run_three", 6);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn run_three() {
 
 #[test]
 fn five_brokers_lose_nothing_whatever_goes_wrong() {
-    each_seed("run_five", 4);
+    each_seed("run_five", 2);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn run_five() {
 
 #[test]
 fn one_broker_loses_nothing_when_its_process_ends_and_its_network_fails() {
-    each_seed("run_alone", 5);
+    each_seed("run_alone", 2);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{Controller, ControllerError};
 use crate::error_code;
 
 /// Between two looks at the whole metadata while it changes.
-const UPKEEP_PAUSE: Duration = Duration::from_millis(100);
+const UPKEEP_PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks at the whole metadata when nothing changes.
 const UPKEEP_IDLE: Duration = Duration::from_secs(5);
 /// Standing still for longer than this is a pause of this node, not silence of the others.

@@ -297,6 +297,14 @@ impl Controller {
         let same = |plan: &super::Plan<'_>| plan.check_epoch(id, heartbeat.broker_epoch).is_ok();
         if heartbeat.shutting_down {
             if !broker.fenced && !broker.shutting_down {
+                if self.somebody_is_silent(id, &image) {
+                    // It may be gone with its disk. Until it is heard of or fenced, nothing is
+                    // left to it alone.
+                    return Ok(HeartbeatAnswer {
+                        fenced: false,
+                        may_stop: false,
+                    });
+                }
                 let (_, newest) = self
                     .decide(|plan| {
                         if same(plan) {
@@ -328,6 +336,18 @@ impl Controller {
             may_stop: heartbeat.shutting_down
                 && (fenced || self.sessions.lock().may_stop(id, &image)),
         })
+    }
+
+    /// Whether a live broker other than `id` has missed its last heartbeats.
+    fn somebody_is_silent(&self, id: i32, image: &super::MetadataImage) -> bool {
+        let Some(lately) = Instant::now().checked_sub(self.session_timeout() / 2) else {
+            return false;
+        };
+        let sessions = self.sessions.lock();
+        image
+            .brokers()
+            .filter(|other| other.id != id && !other.fenced)
+            .any(|other| !sessions.heard_since(other.id, lately))
     }
 
     /// Makes a node a member of the quorum, without a vote at first.
