@@ -1,21 +1,36 @@
 //! Starting and stopping a broker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::api::fetch_session::FetchSessions;
-use crate::config::{BrokerConfig, ConfigProblem};
-use crate::controller::Controller;
-use crate::controller::folder::DataFolders;
+use crate::config::{BrokerConfig, ConfigProblem, Listener};
+use crate::controller::folder::{DataFolders, FolderError, new_id};
+use crate::controller::quorum::{Member, Quorum, QuorumTiming};
+use crate::controller::{Background, Controller, METADATA_FOLDER, internal_settings};
 use crate::coordinator::GroupCoordinator;
 use crate::error::BrokerError;
+use crate::lifecycle::{Addresses, Begun, Identity, Joining, Lifecycle};
 use crate::node::Node;
+use crate::peer::{JoinRequest, Peers, Registration};
 use crate::replica::{Maintenance, Replicas};
+use crate::replication::leader_link::Tcp;
+use crate::replication::{Replication, Surroundings, adoption};
 use crate::server::Server;
+
+/// How long a broker that stops waits for others to take over what it leads.
+const LEAVE_TIME: Duration = Duration::from_secs(30);
+/// What every broker says it is.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A running broker.
 ///
@@ -35,13 +50,18 @@ use crate::server::Server;
 /// # }
 /// ```
 pub struct Broker {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     server: Server,
+    lifecycle: Lifecycle,
+    replication: Replication,
     maintenance: Maintenance,
+    background: Background,
+    quorum: Arc<Quorum>,
     addresses: Vec<SocketAddr>,
     stopping: watch::Sender<bool>,
+    noting_boot: JoinHandle<()>,
     /// Keeps others out of the data folders, so it goes last.
-    _folders: DataFolders,
+    _folders: Arc<Mutex<DataFolders>>,
 }
 
 impl Broker {
@@ -50,77 +70,121 @@ impl Broker {
         BrokerBuilder::default()
     }
 
-    /// Starts a broker. When this returns, clients can connect.
+    /// Starts a broker. When this returns, clients can connect and the cluster counts on it. Until
+    /// there is a cluster to be part of, it waits.
     ///
     /// # Errors
-    /// When an address or a data folder cannot be used or the data cannot be read.
+    /// When an address or a data folder cannot be used, the data cannot be read or the cluster
+    /// does not let it in.
     pub async fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
         for warning in &config.warnings {
             tracing::warn!(key = warning.key, "{}", warning.message);
         }
         // The cheap things that go wrong most often come first.
-        let bound = Server::bind(&config.listeners).await?;
-        let addresses = bound.addresses.clone();
+        let listeners: Vec<Listener> = config
+            .listeners
+            .iter()
+            .chain(&config.controller_listeners)
+            .cloned()
+            .collect();
+        let bound = Server::bind(&listeners).await?;
+        let mut addresses = bound.addresses.clone();
         let config = Arc::new(config);
-        let folders = {
-            let (paths, node_id) = (config.log_dirs.clone(), config.node_id);
-            let cluster_id = config.settings.get("cluster.id").cloned();
-            platform::blocking::run(move || {
-                DataFolders::open(&paths, node_id, cluster_id.as_deref())
-            })
-            .await
-            .map_err(|error| BrokerError::Folder(error.to_string()))?
-        };
+        let folders = open_folders(&config).await?;
         let storage = |error: &dyn std::fmt::Display| BrokerError::Storage(error.to_string());
         let replicas = Replicas::open(config.log_dirs.clone(), config.log_options())
             .await
             .map_err(|error| storage(&error))?;
-        let metadata_folder: &Path = config
-            .log_dirs
-            .first()
-            .ok_or_else(|| storage(&"log.dirs names no folder"))?;
-        let controller = Controller::open(
+        let known = Addresses::find(&config, &addresses).await;
+        addresses.truncate(config.listeners.len());
+        let peers = Peers::new();
+        let quorum = open_quorum(&config, &folders, &known, &peers).await?;
+        let controller = Arc::new(Controller::new(
             config.clone(),
-            folders.cluster_id.clone(),
-            metadata_folder,
-            replicas.clone(),
-        )
-        .await
-        .map_err(|error| storage(&error))?;
-        let controller = Arc::new(controller);
-        // Only now do all partitions have their topics' configuration.
-        let maintenance = replicas.start_maintenance();
+            quorum.clone(),
+            Arc::new(peers.clone()),
+        ));
         let groups = Arc::new(GroupCoordinator::new(
             &config,
             replicas.clone(),
             controller.clone(),
         ));
-        groups.start().await;
+        let (epoch, broker_epoch) = watch::channel(None);
+        let replication = Replication::start(Surroundings {
+            config: config.clone(),
+            replicas: replicas.clone(),
+            images: quorum.watch(),
+            broker_epoch,
+            controller: controller.clone(),
+            leaders: Arc::new(Tcp::new(config.node_id)),
+        });
+        controller.wait_for_partitions(replication.applied());
         let stopping = watch::Sender::new(false);
+        let ready = watch::Sender::new(false);
         let node = Arc::new(Node {
             fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
             fetch_memory: Arc::default(),
-            config,
-            replicas,
-            controller,
-            groups,
+            leader_throttle: replication.leader_throttle().clone(),
+            out_of_service: replication.out_of_service().clone(),
+            config: config.clone(),
+            replicas: replicas.clone(),
+            controller: controller.clone(),
+            groups: groups.clone(),
+            ready: ready.subscribe(),
             stopping: stopping.subscribe(),
         });
+        // The cluster has to reach this broker before it can take it in.
         let server = Server::start(bound, node.clone());
+        let beginning = Beginning {
+            config: config.clone(),
+            folders: folders.clone(),
+            quorum: quorum.clone(),
+            controller: controller.clone(),
+            replicas: replicas.clone(),
+            peers: peers.clone(),
+        };
+        let (registration, founded) = beginning.membership(&known).await?;
+        let background = controller.start();
+        let lifecycle = Lifecycle::start(Identity {
+            registered: beginning.registered(registration.cluster_id.clone(), founded),
+            registration,
+            settings: config.cluster.clone(),
+            addresses: known,
+            quorum: quorum.clone(),
+            controller: controller.clone(),
+            peers,
+            epoch,
+            applied: replication.applied(),
+        });
+        lifecycle.counted_on().await.map_err(BrokerError::Cluster)?;
+        let version = controller.image().version();
+        let mut applied = replication.applied();
+        if applied.wait_for(|at| *at >= version).await.is_err() {
+            return Err(storage(&"the task that opens partitions ended"));
+        }
+        // Only now do all partitions have their topics' configuration.
+        let maintenance = replicas.start_maintenance();
+        groups.start().await;
+        ready.send_replace(true);
         for address in &addresses {
             tracing::info!(
                 %address,
-                node = node.config.node_id,
-                cluster = node.controller.cluster_id(),
+                node = config.node_id,
+                cluster = controller.cluster_id(),
                 "broker listens"
             );
         }
         Ok(Self {
             node,
             server,
+            lifecycle,
+            replication,
             maintenance,
+            background,
+            quorum,
             addresses,
             stopping,
+            noting_boot: note_boot(folders.clone()),
             _folders: folders,
         })
     }
@@ -157,20 +221,207 @@ impl Broker {
         self.node.config.node_id
     }
 
-    /// Stops: no more connections, what was read is answered, logs are flushed and marked as
-    /// clean. Takes at most some ten seconds longer than the disk needs.
+    /// Stops: what it leads is handed over, no more connections, what was read is answered, logs
+    /// are flushed and marked as clean. Takes at most some ten seconds longer than the disk and the
+    /// others need.
     pub async fn shutdown(self) {
+        if self.node.config.cluster.controlled_shutdown {
+            self.lifecycle.leave(LEAVE_TIME).await;
+        }
         // Waiting fetches and group requests answer now instead of at their deadlines.
         self.stopping.send_replace(true);
         self.server.close();
         self.node.groups.shutdown().await;
         self.server.stop().await;
+        self.replication.stop().await;
         self.maintenance.stop().await;
+        self.lifecycle.stop().await;
+        drop(self.background);
+        self.quorum.shutdown().await;
         if let Err(error) = self.node.replicas.shutdown().await {
             tracing::error!(%error, "logs are not marked as clean; the next start checks them");
         }
+        if let Err(error) = self.noting_boot.await {
+            tracing::error!(%error, "the boot was not noted");
+        }
         tracing::info!(node = self.node.config.node_id, "broker stopped");
     }
+}
+
+/// From an open data folder to a member of a cluster.
+struct Beginning {
+    config: Arc<BrokerConfig>,
+    folders: Arc<Mutex<DataFolders>>,
+    quorum: Arc<Quorum>,
+    controller: Arc<Controller>,
+    replicas: Arc<Replicas>,
+    peers: Peers,
+}
+
+impl Beginning {
+    /// Makes the node a member of a quorum if it is none. What it registers with, and whether it
+    /// has founded a cluster just now.
+    async fn membership(&self, known: &Addresses) -> Result<(Registration, bool), BrokerError> {
+        let (known_id, directory, lost_records) = {
+            let folders = self.folders.lock();
+            (
+                folders.cluster_id.clone(),
+                folders.directory.clone(),
+                folders.lost_records,
+            )
+        };
+        let configured = self.config.settings.get("cluster.id").cloned();
+        let begun = if self.quorum.is_new() {
+            if !known.others.is_empty() {
+                // The cluster will know this disk by its id.
+                with_folders(&self.folders, DataFolders::prepare).await?;
+            }
+            let joining = Joining {
+                quorum: &self.quorum,
+                peers: &self.peers,
+                addresses: known,
+                request: JoinRequest {
+                    cluster_id: known_id.clone().or(configured.clone()),
+                    broker: self.config.node_id,
+                    directory: directory.clone(),
+                    endpoints: known.endpoints.clone(),
+                    version: VERSION.to_owned(),
+                },
+            };
+            Some(joining.begin().await?)
+        } else {
+            None
+        };
+        let founded = begun == Some(Begun::Founded);
+        let cluster_id = match (begun, known_id) {
+            (Some(Begun::Joined(id)), _) => {
+                let joined = id.clone();
+                with_folders(&self.folders, move |folders| folders.belong_to(&joined)).await?;
+                id
+            }
+            (_, Some(id)) => id,
+            (Some(Begun::Founded), None) => configured.unwrap_or_else(new_id),
+            // The last start ended before its folder said so.
+            (None, None) => self.agreed_id(configured).await,
+        };
+        let registration = Registration {
+            cluster_id,
+            broker: self.config.node_id,
+            incarnation: platform::random::uuid(),
+            directory,
+            endpoints: known.endpoints.clone(),
+            rack: self.config.rack.clone(),
+            version: VERSION.to_owned(),
+            lost_records,
+        };
+        Ok((registration, founded))
+    }
+
+    /// The id of the cluster whose quorum this node is a member of.
+    async fn agreed_id(&self, configured: Option<String>) -> String {
+        let mut image = self.quorum.watch();
+        let mut alone = || {
+            let only = BTreeSet::from([self.config.node_id]);
+            image.borrow_and_update().cluster_id().is_none() && self.quorum.voters() == only
+        };
+        if alone() {
+            return configured.unwrap_or_else(new_id);
+        }
+        let known = image.wait_for(|image| image.cluster_id().is_some()).await;
+        // Without the quorum, whose handle is here, there would be nothing to wait for.
+        known
+            .ok()
+            .and_then(|image| image.cluster_id().map(|id| id.to_string()))
+            .or(configured)
+            .unwrap_or_else(new_id)
+    }
+
+    /// What comes between the registration and the first role.
+    fn registered(
+        self,
+        cluster_id: String,
+        founded: bool,
+    ) -> BoxFuture<'static, Result<(), String>> {
+        async move {
+            if founded {
+                let records = adoption::records(
+                    &self.replicas,
+                    &self.controller.image(),
+                    self.config.node_id,
+                    &internal_settings(&self.config).into_iter().collect(),
+                );
+                if !records.is_empty() {
+                    let taken = self.controller.take_in(records).await;
+                    taken.map_err(|error| error.to_string())?;
+                }
+            }
+            with_folders(&self.folders, move |folders| folders.belong_to(&cluster_id))
+                .await
+                .map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+}
+
+async fn open_folders(config: &BrokerConfig) -> Result<Arc<Mutex<DataFolders>>, BrokerError> {
+    let (paths, node_id) = (config.log_dirs.clone(), config.node_id);
+    let cluster_id = config.settings.get("cluster.id").cloned();
+    let open = move || DataFolders::open(&paths, node_id, cluster_id.as_deref());
+    let folders = platform::blocking::run(open).await;
+    folders
+        .map(|folders| Arc::new(Mutex::new(folders)))
+        .map_err(|error| BrokerError::Folder(error.to_string()))
+}
+
+async fn with_folders(
+    folders: &Arc<Mutex<DataFolders>>,
+    change: impl FnOnce(&mut DataFolders) -> Result<(), FolderError> + Send + 'static,
+) -> Result<(), BrokerError> {
+    let folders = folders.clone();
+    platform::blocking::run(move || change(&mut folders.lock()))
+        .await
+        .map_err(|error| BrokerError::Folder(error.to_string()))
+}
+
+/// Notes which boot of the machine the folders are used in. Nothing has to wait for it.
+fn note_boot(folders: Arc<Mutex<DataFolders>>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let note = move || folders.lock().remember_boot();
+        if let Err(error) = platform::blocking::run(note).await {
+            tracing::warn!(%error, "after a kill, the next start will copy what it may have lost");
+        }
+    })
+}
+
+async fn open_quorum(
+    config: &BrokerConfig,
+    folders: &Mutex<DataFolders>,
+    known: &Addresses,
+    peers: &Peers,
+) -> Result<Arc<Quorum>, BrokerError> {
+    let folder: &Path = config
+        .log_dirs
+        .first()
+        .ok_or_else(|| BrokerError::Storage("log.dirs names no folder".to_owned()))?;
+    let member = Member {
+        address: known.address(),
+        directory: folders.lock().directory.clone(),
+    };
+    let timing = QuorumTiming {
+        election_timeout_min: config.cluster.election_timeout,
+        election_timeout_max: config.cluster.election_timeout * 2,
+        ..QuorumTiming::default()
+    };
+    Quorum::open(
+        &folder.join(METADATA_FOLDER),
+        config.node_id,
+        member,
+        Arc::new(peers.clone()),
+        timing,
+    )
+    .await
+    .map(Arc::new)
+    .map_err(|error| BrokerError::Storage(error.to_string()))
 }
 
 impl std::fmt::Debug for Broker {
@@ -268,6 +519,7 @@ mod tests {
             client_id: None,
             peer: broker.addr(),
             local: broker.addr(),
+            presence: crate::peer::Presence::new(|_, _| {}),
         };
         let topic = message!(CreatableTopic {
             name: "orders".into(),
@@ -292,5 +544,51 @@ mod tests {
             .await
             .unwrap();
         broker.shutdown().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_of_a_dropped_broker_lives_on() {
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        let before = tasks();
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Broker::builder()
+            .listen("127.0.0.1:0")
+            .data_dir(folder.path())
+            .start()
+            .await
+            .unwrap();
+        broker.node.groups.prepare().await.unwrap();
+        let client = tokio::net::TcpStream::connect(broker.addr()).await.unwrap();
+        let node = Arc::downgrade(&broker.node);
+        let replicas = Arc::downgrade(&broker.node.replicas);
+        let partition = broker.node.replicas.get("__consumer_offsets", 0);
+        let partition = Arc::downgrade(&partition.unwrap());
+        let quorum = Arc::downgrade(&broker.quorum);
+        drop(broker);
+        let ended = async {
+            while tasks() > before
+                || node.strong_count() > 0
+                || replicas.strong_count() > 0
+                || partition.strong_count() > 0
+                || quorum.strong_count() > 0
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+        assert!(
+            ended.is_ok(),
+            "tasks {before} -> {}, node {}, replicas {}, partition {}, quorum {}",
+            tasks(),
+            node.strong_count(),
+            replicas.strong_count(),
+            partition.strong_count(),
+            quorum.strong_count(),
+        );
+        drop(client);
     }
 }

@@ -46,6 +46,9 @@ pub enum BrokerError {
     /// The data folders are in use, not usable, or someone else's.
     #[error("{0}")]
     Folder(String),
+    /// The cluster does not let this broker in.
+    #[error("{0}")]
+    Cluster(String),
     /// The data cannot be read.
     #[error("{0}")]
     Storage(String),

@@ -67,6 +67,8 @@ pub struct BrokerView {
 pub struct ClusterView {
     /// Grows with every change.
     pub version: u64,
+    /// Those that vote in the metadata quorum; none while that changes.
+    pub voters: Vec<i32>,
     /// Those registered.
     pub brokers: Vec<BrokerView>,
     /// Those of all topics.
@@ -116,7 +118,8 @@ impl Inspector {
     /// The metadata on this broker; none once it is gone.
     #[must_use]
     pub fn cluster(&self) -> Option<ClusterView> {
-        let image = self.0.upgrade()?.controller.image();
+        let node = self.0.upgrade()?;
+        let image = node.controller.image();
         let brokers = image.brokers().map(|broker| BrokerView {
             id: broker.id,
             epoch: broker.epoch,
@@ -135,6 +138,7 @@ impl Inspector {
         });
         Some(ClusterView {
             version: image.version(),
+            voters: node.controller.voters(),
             brokers: brokers.collect(),
             partitions: partitions.collect(),
         })

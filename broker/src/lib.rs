@@ -6,7 +6,7 @@
 //! - `coordinator` keeps groups and their offsets.
 //! - [`replica`] is one partition, [`log`] its files.
 //! - `replication` makes this node's partitions what the metadata says, and copies from leaders.
-//! - `peer` is how brokers talk about the cluster.
+//! - `lifecycle` makes a broker part of its cluster; `peer` is how brokers talk about the cluster.
 
 mod api;
 mod broker;
@@ -17,6 +17,7 @@ mod error;
 mod error_code;
 #[doc(hidden)]
 pub mod inspect;
+mod lifecycle;
 pub mod log;
 mod node;
 mod peer;

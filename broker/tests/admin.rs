@@ -295,7 +295,7 @@ async fn a_topics_configuration_shows_every_key_and_who_set_it() {
         )
         .await;
     let configs = describe(&mut client, 2, "t").await;
-    assert_eq!(configs.len(), 22);
+    assert_eq!(configs.len(), 25);
     let policy = &configs["cleanup.policy"];
     assert_eq!(
         (

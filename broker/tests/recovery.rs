@@ -32,10 +32,7 @@ fn journal(folder: &Path) -> PathBuf {
     std::fs::read_dir(folder.join("__cluster_metadata"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "journal")
-        })
+        .find(|path| path.extension().is_some_and(|extension| extension == "log"))
         .unwrap()
 }
 

@@ -1,12 +1,16 @@
 //! The commands: one file each, its arguments apart from its action.
 
 pub mod broker;
+pub mod cluster;
 pub mod configs;
 pub mod consume;
 pub mod groups;
+pub mod leader_election;
 pub mod links;
+pub mod metadata_quorum;
 pub mod plugins;
 pub mod produce;
+pub mod reassign;
 pub mod standalone;
 pub mod topics;
 
@@ -59,6 +63,16 @@ pub fn command_line() -> Command {
             configs::Arguments::augment_args(Command::new("configs"))
                 .about("Describe and alter the settings of topics and brokers"),
         )
+        .subcommand(cluster::command())
+        .subcommand(
+            leader_election::Arguments::augment_args(Command::new("leader-election"))
+                .about("Elect the leaders of partitions"),
+        )
+        .subcommand(reassign::command())
+        .subcommand(
+            metadata_quorum::Arguments::augment_args(Command::new("metadata-quorum"))
+                .about("Show who keeps the cluster's metadata, and how far each node is"),
+        )
         .subcommand(
             plugins::Arguments::augment_args(Command::new("plugins"))
                 .about("List the connectors, transforms and predicates this program knows"),
@@ -84,6 +98,13 @@ pub fn dispatch(invocation: Invocation) -> Result<ExitCode, CliError> {
         ["consume"] => consume::run(&arguments(&invocation)?, &invocation),
         ["groups"] => groups::run(&arguments(&invocation)?, &invocation),
         ["configs"] => configs::run(&arguments(&invocation)?, &invocation),
+        ["cluster", "status"] => cluster::status(&arguments(&invocation)?, &invocation),
+        ["cluster", "id"] => cluster::id(&arguments(&invocation)?, &invocation),
+        ["cluster", "remove"] => cluster::remove(&arguments(&invocation)?, &invocation),
+        ["cluster", "unregister"] => cluster::unregister(&arguments(&invocation)?, &invocation),
+        ["leader-election"] => leader_election::run(&arguments(&invocation)?, &invocation),
+        ["reassign-partitions"] => reassign::run(&arguments(&invocation)?, &invocation),
+        ["metadata-quorum"] => metadata_quorum::run(&arguments(&invocation)?, &invocation),
         ["plugins"] => plugins::run(&arguments(&invocation)?),
         ["links"] => links::run(&arguments(&invocation)?),
         other => Err(invocation.usage(format!("there is no command {:?}", other.join(" ")))),

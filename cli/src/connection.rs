@@ -15,7 +15,7 @@ const DEFAULT_BOOTSTRAP_SERVER: &str = "127.0.0.1:9092";
 const REACH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Options for the connection to the cluster.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct ConnectionArguments {
     /// Brokers to begin with, several with commas [default: 127.0.0.1:9092].
     #[arg(long, value_name = "HOST:PORT")]
@@ -24,7 +24,7 @@ pub struct ConnectionArguments {
     #[arg(long, value_name = "HOST:PORT", hide = true)]
     pub broker_list: Option<String>,
     /// A file with client settings, .properties or .toml.
-    #[arg(long, value_name = "FILE", aliases = ["consumer.config", "producer.config"])]
+    #[arg(long, value_name = "FILE", aliases = ["consumer.config", "producer.config", "admin.config"])]
     pub command_config: Option<PathBuf>,
 }
 

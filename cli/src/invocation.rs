@@ -11,12 +11,16 @@ use crate::commands;
 
 /// Names of Kafka's tools that this program answers to, each also with `.sh`, and the command that
 /// each of them is.
-pub const KAFKA_NAMES: [(&str, &[&str]); 8] = [
+pub const KAFKA_NAMES: [(&str, &[&str]); 12] = [
     ("kafka-topics", &["topics"]),
     ("kafka-console-producer", &["produce"]),
     ("kafka-console-consumer", &["consume"]),
     ("kafka-consumer-groups", &["groups"]),
     ("kafka-configs", &["configs"]),
+    ("kafka-cluster", &["cluster"]),
+    ("kafka-leader-election", &["leader-election"]),
+    ("kafka-reassign-partitions", &["reassign-partitions"]),
+    ("kafka-metadata-quorum", &["metadata-quorum"]),
     ("kafka-server-start", &["broker", "start"]),
     ("kafka-server-stop", &["broker", "stop"]),
     ("connect-standalone", &["standalone"]),
@@ -83,33 +87,33 @@ impl Invocation {
             };
             command = inner;
         }
-        let rest = long_options(command, rest);
+        let (leaf, depth) = leaf(command, &rest);
+        let (names, options) = rest.split_at_checked(depth).unwrap_or((&rest, &[]));
+        let options = long_options(leaf, options.to_vec());
         let command = command.clone().bin_name(display).display_name(display);
-        let with_name = std::iter::once(OsString::from(display)).chain(rest);
-        let matches = command
+        let with_name = std::iter::once(OsString::from(display))
+            .chain(names.iter().cloned())
+            .chain(options);
+        let mut matches = command
             .infer_long_args(true)
             .try_get_matches_from(with_name)?;
+        let mut path: Vec<String> = path.iter().map(|name| (*name).to_owned()).collect();
+        let mut display = display.to_owned();
+        while let Some((name, inner)) = matches.remove_subcommand() {
+            display = format!("{display} {name}");
+            path.push(name);
+            matches = inner;
+        }
         Ok(Self {
-            path: path.iter().map(|name| (*name).to_owned()).collect(),
+            path,
             matches,
-            display: display.to_owned(),
+            display,
             kafka_name: true,
         })
     }
 
     fn parse_plain(root: Command, rest: Vec<OsString>) -> Result<Self, CliError> {
-        let mut leaf = &root;
-        let mut depth = 0;
-        for argument in &rest {
-            let Some(inner) = argument
-                .to_str()
-                .and_then(|name| leaf.find_subcommand(name))
-            else {
-                break;
-            };
-            leaf = inner;
-            depth += 1;
-        }
+        let (leaf, depth) = leaf(&root, &rest);
         let (names, options) = rest.split_at_checked(depth).unwrap_or((&rest, &[]));
         let options = long_options(leaf, options.to_vec());
         let with_name = std::iter::once(OsString::from("connect"))
@@ -148,6 +152,19 @@ fn kafka_command(program: &OsStr) -> Option<(String, &'static [&'static str])> {
     let bare = called.strip_suffix(".sh").unwrap_or(called);
     let (_, path) = KAFKA_NAMES.iter().find(|(name, _)| *name == bare)?;
     Some((called.to_owned(), path))
+}
+
+/// The sub-command that the first arguments name, and how many they are.
+fn leaf<'a>(root: &'a Command, arguments: &[OsString]) -> (&'a Command, usize) {
+    let mut found = (root, 0);
+    for argument in arguments {
+        let name = argument.to_str();
+        let Some(inner) = name.and_then(|name| found.0.find_subcommand(name)) else {
+            break;
+        };
+        found = (inner, found.1 + 1);
+    }
+    found
 }
 
 /// Kafka's tools take their long options with one dash too: `-daemon`, `-topic`. What is a known long
@@ -198,6 +215,23 @@ mod tests {
             assert_eq!(invocation.path, ["topics"]);
             assert!(invocation.kafka_name);
         }
+    }
+
+    #[test]
+    fn a_kafka_name_has_its_own_sub_commands() {
+        let words = ["kafka-cluster.sh", "cluster-id", "-bootstrap-server", "a:1"];
+        let invocation = parse(&words).unwrap();
+        assert_eq!(invocation.path, ["cluster", "id"]);
+        assert_eq!(invocation.display, "kafka-cluster.sh id");
+        assert!(invocation.kafka_name);
+        let before = [
+            "kafka-metadata-quorum",
+            "--bootstrap-server",
+            "a:1",
+            "describe",
+            "--status",
+        ];
+        assert_eq!(parse(&before).unwrap().path, ["metadata-quorum"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod connection;
 pub mod daemon;
 pub mod error;
+pub mod identifier;
 pub mod interruption;
 pub mod invocation;
 pub mod moment;

@@ -45,7 +45,10 @@ pub(crate) fn is_json() -> bool {
 /// `warn,broker=info`, …) counts unless `RUST_LOG` is set. A second call changes nothing.
 pub fn init(format: LogFormat, default_filter: &str) {
     JSON.store(format == LogFormat::Json, Ordering::Relaxed);
-    let default = || EnvFilter::try_new(default_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // openraft tells its own story at every level, and an error for every message that a dead
+    // broker does not answer; what of it is for an operator, the broker says itself.
+    let quiet = format!("openraft=off,{default_filter}");
+    let default = || EnvFilter::try_new(&quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let asked = std::env::var("RUST_LOG")
         .ok()
         .filter(|asked| !asked.is_empty());

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kafka_wire::metadata_request::MetadataRequestTopic;
@@ -12,6 +11,7 @@ use kafka_wire_core::{ApiVersion, KafkaEncode, StrBytes};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::any_broker::Reach;
 use crate::backoff::Backoff;
 use crate::cluster::{Cluster, Topic};
 use crate::connection::Connection;
@@ -35,8 +35,7 @@ struct Inner {
     refresh: tokio::sync::Mutex<()>,
     /// Coordinator addresses, by group.
     coordinators: Mutex<HashMap<String, String>>,
-    /// No broker could be reached lately, and the log says so already.
-    unreachable: AtomicBool,
+    reach: Reach,
 }
 
 /// The cluster in short.
@@ -102,7 +101,7 @@ impl Client {
                 cluster: Cluster::new(),
                 refresh: tokio::sync::Mutex::new(()),
                 coordinators: Mutex::new(HashMap::new()),
-                unreachable: AtomicBool::new(false),
+                reach: Reach::default(),
             }),
         })
     }
@@ -155,6 +154,10 @@ impl Client {
         &self.inner.cluster
     }
 
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.inner.reach
+    }
+
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(
             self.inner.config.retry_backoff,
@@ -200,9 +203,29 @@ impl Client {
     where
         R: RequestResponsePair + KafkaEncode,
     {
-        let addr = self.broker_addr(id).await?;
-        let connection = self.inner.pool.get(&addr).await?;
-        self.call_on(&connection, build).await
+        let called = async {
+            let addr = self.broker_addr(id).await?;
+            let connection = self.inner.pool.get(&addr).await?;
+            self.call_on(&connection, build).await
+        };
+        called
+            .await
+            .inspect_err(|error| self.note_broker_error(id, error))
+    }
+
+    /// A broker that can't be reached may not lead any more what it led: the next one who asks for
+    /// those leaders has them fetched anew.
+    pub(crate) fn note_broker_error(&self, id: i32, error: &ClientError) {
+        let away = match error {
+            ClientError::Broker { code, .. } => *code == ErrorCode::BROKER_NOT_AVAILABLE,
+            ClientError::Disconnected { .. }
+            | ClientError::Timeout { .. }
+            | ClientError::Bootstrap { .. } => true,
+            _ => false,
+        };
+        if away {
+            self.inner.cluster.distrust(id);
+        }
     }
 
     /// A broker's `host:port`, from the cache or freshly asked for.
@@ -219,54 +242,26 @@ impl Client {
         })
     }
 
-    /// A connection to any broker: known ones in random order, then the bootstrap servers.
-    pub(crate) async fn any_connection(&self) -> Result<Connection, ClientError> {
-        let mut known: Vec<String> = self
-            .inner
-            .cluster
-            .brokers()
-            .iter()
-            .map(BrokerInfo::addr)
-            .collect();
-        shuffle(&mut known);
-        let mut last = None;
-        for addr in &known {
-            match self.inner.pool.get(addr).await {
-                Ok(connection) => return Ok(self.reached(connection)),
-                Err(error) => last = Some(error),
-            }
-        }
-        if !known.is_empty() {
-            tracing::info!("no known broker can be reached, going back to the bootstrap servers");
-            self.inner.cluster.forget_brokers();
-        }
-        let mut bootstrap = self.inner.config.bootstrap_servers.clone();
-        shuffle(&mut bootstrap);
-        for addr in bootstrap.iter().filter(|addr| !known.contains(addr)) {
-            match self.inner.pool.get(addr).await {
-                Ok(connection) => return Ok(self.reached(connection)),
-                Err(error) => last = Some(error),
-            }
-        }
-        let error = ClientError::Bootstrap {
-            servers: self.inner.config.bootstrap_servers.join(","),
-            reason: last.map_or_else(
-                || "all known brokers are unreachable".to_owned(),
-                |error| error.to_string(),
-            ),
-        };
-        if !self.inner.unreachable.swap(true, Ordering::Relaxed) {
-            tracing::warn!("{error}");
-        }
-        Err(error)
+    /// A connection to any broker.
+    async fn any_connection(&self) -> Result<Connection, ClientError> {
+        self.first_of(|addr| async move { self.inner.pool.get(&addr).await })
+            .await
     }
 
-    /// Says so if no broker could be reached before.
-    fn reached(&self, connection: Connection) -> Connection {
-        if self.inner.unreachable.swap(false, Ordering::Relaxed) {
-            tracing::warn!("a broker can be reached again");
-        }
-        connection
+    /// Sends one request to brokers until one answers. Several may get it.
+    pub(crate) async fn ask_any<R>(
+        &self,
+        build: impl Fn(ApiVersion) -> R,
+    ) -> Result<(R::Response, ApiVersion), ClientError>
+    where
+        R: RequestResponsePair + KafkaEncode,
+    {
+        let build = &build;
+        self.first_of(|addr| async move {
+            let connection = self.inner.pool.get(&addr).await?;
+            self.call_on(&connection, build).await
+        })
+        .await
     }
 
     /// Sends one request to any broker.
@@ -348,11 +343,10 @@ impl Client {
     ) -> Result<MetadataResponse, ClientError> {
         let mut rebootstrapped = false;
         loop {
-            let wanted = topics.clone();
             let result = self
-                .call_any(|_| {
+                .ask_any(|_| {
                     let mut request = MetadataRequest::default();
-                    request.topics = wanted;
+                    request.topics.clone_from(&topics);
                     request.allow_auto_topic_creation = create;
                     request
                 })
@@ -371,9 +365,7 @@ impl Client {
                     })?;
                     return Ok(response);
                 }
-                Err(error @ (ClientError::Disconnected { .. } | ClientError::Timeout { .. }))
-                    if !rebootstrapped =>
-                {
+                Err(error @ ClientError::Bootstrap { .. }) if !rebootstrapped => {
                     // A connection from the cache may turn out dead only now.
                     tracing::debug!("{error}");
                     rebootstrapped = true;
@@ -491,7 +483,7 @@ impl Client {
 
     async fn find_coordinator(&self, group: &str) -> Result<String, ClientError> {
         let (response, version) = self
-            .call_any(|version| {
+            .ask_any(|version| {
                 let mut request = FindCoordinatorRequest::default();
                 if version.value() >= 4 {
                     request.coordinator_keys = vec![StrBytes::from(group)];
@@ -539,13 +531,6 @@ impl Client {
             rack: None,
         }
         .addr())
-    }
-}
-
-fn shuffle<T>(items: &mut [T]) {
-    for index in (1..items.len()).rev() {
-        let other = usize::try_from(platform::random::below(index as u64 + 1)).unwrap_or(index);
-        items.swap(index, other);
     }
 }
 

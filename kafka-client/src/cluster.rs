@@ -164,6 +164,17 @@ impl Cluster {
         }
     }
 
+    /// A broker is away: whatever it leads may have another leader.
+    pub(crate) fn distrust(&self, broker: i32) {
+        let mut state = self.state.write();
+        for topic in state.topics.values_mut() {
+            let leads = |partition: &Partition| partition.leader == broker;
+            if !topic.stale && topic.partitions.iter().any(leads) {
+                Arc::make_mut(topic).stale = true;
+            }
+        }
+    }
+
     /// Forgets all brokers, so that the next request starts at the bootstrap servers (KIP-899).
     pub(crate) fn forget_brokers(&self) {
         self.state.write().brokers.clear();
@@ -365,6 +376,16 @@ mod tests {
         cluster.learn_leader(&partition, 3, 7, endpoint(3));
         assert_eq!(cluster.leader(&partition), Some((3, 7)));
         assert_eq!(cluster.broker_addr(3).as_deref(), Some("other:9093"));
+    }
+
+    #[test]
+    fn what_a_broker_leads_is_asked_for_again_when_it_is_away() {
+        let cluster = Cluster::new();
+        cluster.update(&answer(1, 1, 5), AGE);
+        cluster.distrust(2);
+        assert!(cluster.is_fresh("orders", AGE));
+        cluster.distrust(1);
+        assert!(!cluster.is_fresh("orders", AGE));
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl Connection {
         self.shared.closed.load(Ordering::Acquire) || self.requests.is_closed()
     }
 
+    /// Waits until it ends. Cancel-safe.
+    pub async fn ended(&self) {
+        self.requests.closed().await;
+    }
+
     /// Fails whatever is unanswered and ends the connection.
     pub fn close(&self) {
         self.shared.shut();
@@ -164,11 +169,7 @@ impl Connection {
     }
 
     /// Sends a request, in the order of the calls; the answer is waited for elsewhere.
-    pub async fn submit<R>(
-        &self,
-        request: &R,
-        version: ApiVersion,
-    ) -> Result<Pending, ClientError>
+    pub async fn submit<R>(&self, request: &R, version: ApiVersion) -> Result<Pending, ClientError>
     where
         R: KafkaRequest + KafkaEncode,
     {

@@ -121,8 +121,8 @@ pub enum ClientError {
         /// What is wrong.
         reason: String,
     },
-    /// A write that needs an older connection than there is.
-    #[error("the connection to broker {addr} was lost meanwhile and is a new one")]
+    /// A write that needs the process which acknowledged what came before.
+    #[error("broker {addr} may not be the process that acknowledged what came before")]
     Reconnected {
         /// The broker, as `host:port`.
         addr: String,

@@ -10,6 +10,7 @@
 //! random numbers come from the `platform` crate.
 
 mod admin;
+mod any_broker;
 mod backoff;
 mod client;
 mod cluster;
@@ -33,9 +34,10 @@ pub mod wire {
 
 pub use admin::{
     Admin, AlterConfigOp, ClusterDescription, ConfigAlteration, ConfigEntry, ConfigResource,
-    ConfigResourceType, ConfigSource, GroupDescription, GroupListing, GroupMember, ListedOffset,
-    LogDirDescription, LogDirReplica, NewTopic, OffsetSpec, PartitionInfo, TopicDescription,
-    TopicListing,
+    ConfigResourceType, ConfigSource, ElectionType, GroupDescription, GroupListing, GroupMember,
+    ListedOffset, LogDirDescription, LogDirReplica, NewTopic, OffsetSpec, PartitionInfo,
+    PartitionReassignment, QuorumDescription, QuorumListener, QuorumNode, QuorumReplica,
+    TopicDescription, TopicListing,
 };
 pub use client::{Client, ClusterInfo};
 pub use cluster::BrokerInfo;
@@ -49,7 +51,7 @@ pub use error_code::ErrorCode;
 pub use kafka_records::{Compression, Header, Record};
 pub use moment::Moment;
 pub use producer::{
-    Acks, Delivered, Delivery, DeliveryError, Producer, ProducerConfig, ProducerRecord,
+    Acks, Delivered, Delivery, DeliveryError, Producer, ProducerConfig, ProducerRecord, Proof,
     partition_for_key,
 };
 pub use topic_partition::TopicPartition;

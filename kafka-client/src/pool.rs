@@ -33,6 +33,17 @@ struct SlotState {
     not_before: Option<Instant>,
 }
 
+/// What to expect of an address; the better ones are smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outlook {
+    /// It is connected.
+    Good,
+    /// Nobody has tried lately.
+    Open,
+    /// Somebody is trying, or has failed.
+    Bad,
+}
+
 impl Pool {
     pub(crate) fn new(config: Arc<ClientConfig>) -> Self {
         Self {
@@ -86,6 +97,22 @@ impl Pool {
                 state.not_before = Some(Instant::now() + state.backoff.next());
                 Err(error)
             }
+        }
+    }
+
+    /// What to expect of `host:port`.
+    pub(crate) fn outlook(&self, addr: &str) -> Outlook {
+        let slot = self.slots.lock().get(addr).cloned();
+        let Some(slot) = slot else {
+            return Outlook::Open;
+        };
+        let Ok(state) = slot.state.try_lock() else {
+            return Outlook::Bad;
+        };
+        match &state.connection {
+            Some(connection) if !connection.is_closed() => Outlook::Good,
+            _ if state.not_before.is_some_and(|at| at > Instant::now()) => Outlook::Bad,
+            _ => Outlook::Open,
         }
     }
 

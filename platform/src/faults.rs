@@ -197,4 +197,31 @@ mod tests {
         assert_eq!(refused(DiskFault::Syncs), [false, false, true]);
         assert_eq!(refused(DiskFault::Everything), [true, true, true]);
     }
+
+    #[test]
+    fn a_file_holds_nothing_of_a_removed_one_in_its_place() {
+        clear();
+        let mut sim = turmoil::Builder::new().build();
+        sim.client("host", async {
+            for synced in [false, true] {
+                let path = Path::new("/log");
+                let old = File::create(path)?;
+                old.write_all_at(b"old bytes", 4)?;
+                if synced {
+                    old.sync_all()?;
+                    fs::sync_dir(Path::new("/"))?;
+                }
+                fs::remove_file(path)?;
+                let new = File::create(path)?;
+                assert_eq!(fs::read(path)?, b"");
+                new.write_all_at(b"new", 0)?;
+                new.sync_all()?;
+                fs::sync_dir(Path::new("/"))?;
+                assert_eq!(fs::read(path)?, b"new");
+                fs::remove_file(path)?;
+            }
+            Ok(())
+        });
+        sim.run().unwrap();
+    }
 }

@@ -363,16 +363,19 @@ impl OpenOptions {
             } else {
                 Access::Read
             })?;
-            return Ok(File(Inner::Simulated(
-                simulated::OpenOptions::new()
-                    .read(self.read)
-                    .write(self.write)
-                    .append(self.append)
-                    .truncate(self.truncate)
-                    .create(self.create)
-                    .create_new(self.create_new)
-                    .open(path)?,
-            )));
+            let creates = (self.create || self.create_new) && !simulated::exists(path);
+            let file = simulated::OpenOptions::new()
+                .read(self.read)
+                .write(self.write)
+                .append(self.append)
+                .truncate(self.truncate && !creates)
+                .create(self.create)
+                .create_new(self.create_new)
+                .open(path)?;
+            if creates {
+                forget_removed(path, &file)?;
+            }
+            return Ok(File(Inner::Simulated(file)));
         }
         Ok(File(Inner::Real(
             std::fs::OpenOptions::new()
@@ -385,6 +388,19 @@ impl OpenOptions {
                 .open(path)?,
         )))
     }
+}
+
+/// Keeps what a removed file held out of the new one in its place. turmoil keeps it until the
+/// removal is durable, and writes that were not synced even longer.
+#[cfg(feature = "simulation")]
+fn forget_removed(path: &Path, file: &simulated::File) -> io::Result<()> {
+    if file.metadata()?.len() == 0 {
+        return Ok(());
+    }
+    simulated::sync_dir(path.parent().unwrap_or(Path::new("/")))?;
+    file.sync_all()?;
+    file.set_len(0)?;
+    file.sync_all()
 }
 
 /// Length and kind of a file or folder.

@@ -18,6 +18,19 @@ pub fn name() -> String {
     }
 }
 
+/// Names the time since the machine was last started: what was written before and not flushed may
+/// be gone. Empty where the operating system does not say; in a simulation every call is another
+/// boot, because a simulated crash takes what was not flushed.
+#[must_use]
+pub fn boot_id() -> String {
+    if crate::simulated() {
+        return crate::random::u64().to_string();
+    }
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

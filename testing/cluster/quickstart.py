@@ -130,6 +130,14 @@ def main():
                 time.sleep(0.2)
 
         in_sync(3)
+        voters = 0
+        deadline = time.monotonic() + 5
+        while voters < 3:
+            text = run("metadata-quorum", "describe", "--status", "--bootstrap-server", bootstrap, folder=folder)
+            found = re.search(r"CurrentVoters:\s*\[(.*)\]", text)
+            voters = len(re.findall(r'"id":', found[1]) or found[1].split(",")) if found else 0
+            if time.monotonic() > deadline:
+                raise SystemExit(f"FAILED: the three have no vote after 5 s:\n{text}")
         write(10)
         slowest = 0.0
         for broker in brokers:

@@ -2,7 +2,8 @@
 //!
 //! `SIMULATION_SEED=7 cargo test -p connect-testing --test cluster` replays one seed;
 //! `SIMULATION_SEEDS=1000` runs that many; `SIMULATION_HISTORY=/tmp` keeps the history of a run that
-//! failed; `RUST_LOG=info` shows what brokers and clients had to say.
+//! failed; `SIMULATION_FAULTS=PowerCut,Disk` lets only these happen; `RUST_LOG=info` shows what brokers
+//! and clients had to say.
 
 use std::time::Duration;
 
@@ -75,9 +76,61 @@ fn alone(seed: u64) -> Plan {
     }
 }
 
+fn three(seed: u64) -> Plan {
+    Plan {
+        seed,
+        brokers: 3,
+        copies: 3,
+        partitions: 2,
+        troubles: Duration::from_secs(30),
+        faults: faults(),
+    }
+}
+
+/// All, or those that `SIMULATION_FAULTS` names, such as `PowerCut,Disk`.
+fn faults() -> Vec<Fault> {
+    let only = std::env::var("SIMULATION_FAULTS").ok();
+    let wanted = |fault: &Fault| {
+        let name = format!("{fault:?}");
+        only.as_ref()
+            .is_none_or(|only| only.split(',').any(|wanted| wanted == name))
+    };
+    Fault::ALL.into_iter().filter(wanted).collect()
+}
+
+fn five(seed: u64) -> Plan {
+    Plan {
+        brokers: 5,
+        partitions: 3,
+        ..three(seed)
+    }
+}
+
+#[test]
+fn three_brokers_lose_nothing_whatever_goes_wrong() {
+    each_seed("run_three", 6);
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn run_three() {
+    here(three);
+}
+
+#[test]
+fn five_brokers_lose_nothing_whatever_goes_wrong() {
+    each_seed("run_five", 2);
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn run_five() {
+    here(five);
+}
+
 #[test]
 fn one_broker_loses_nothing_when_its_process_ends_and_its_network_fails() {
-    each_seed("run_alone", 5);
+    each_seed("run_alone", 2);
 }
 
 #[test]

@@ -98,11 +98,14 @@ fn judged(events: Vec<Event>, ending: &Ending) -> Result<(), String> {
 fn after(change: impl FnOnce(&mut Vec<Event>, &mut Ending)) -> String {
     let (mut events, mut ending) = sound();
     change(&mut events, &mut ending);
-    judged(events, &ending).expect_err("this history is wrong")
+    match judged(events, &ending) {
+        Err(wrong) => wrong,
+        Ok(summary) => panic!("this history is wrong: {summary:?}"),
+    }
 }
 
 fn records(ending: &mut Ending) -> &mut Vec<(i64, Result<Value, String>)> {
-    ending.records.get_mut(&0).unwrap()
+    ending.records.entry(0).or_default()
 }
 
 #[test]

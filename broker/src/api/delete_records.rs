@@ -4,6 +4,7 @@ use kafka_wire::delete_records_response::{DeleteRecordsPartitionResult, DeleteRe
 use kafka_wire::{DeleteRecordsRequest, DeleteRecordsResponse};
 use kafka_wire_core::ApiVersion;
 
+use super::leader::led_by_name;
 use super::message;
 use crate::error_code;
 use crate::node::RequestContext;
@@ -42,11 +43,7 @@ pub(crate) async fn handle(
 }
 
 async fn delete(ctx: &RequestContext, topic: &str, index: i32, offset: i64) -> Result<i64, i16> {
-    let partition = ctx
-        .broker
-        .replicas
-        .get(topic, index)
-        .ok_or(error_code::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let (partition, _) = led_by_name(ctx, topic, index, -1)?;
     let controller = &ctx.broker.controller;
     let image = controller.image();
     let topic = image

@@ -25,18 +25,34 @@ pub(crate) async fn handle(
             error_message: Some(StrBytes::from("this listener is for clients of brokers")),
         });
     }
-    let address = ctx.advertised();
-    let config = &ctx.broker.config;
+    let image = ctx.broker.controller.image();
+    let mut brokers = ctx.live_brokers(&image);
+    if request.include_fenced_brokers {
+        let listed: Vec<i32> = brokers.iter().map(|broker| broker.id).collect();
+        brokers.extend(
+            image
+                .brokers()
+                .filter(|broker| !listed.contains(&broker.id))
+                .map(|broker| ctx.reached(broker)),
+        );
+        brokers.sort_by_key(|broker| broker.id);
+    }
     message!(DescribeClusterResponse {
         endpoint_type: BROKERS,
         cluster_id: StrBytes::from(ctx.broker.controller.cluster_id()),
-        controller_id: config.node_id,
-        brokers: vec![message!(DescribeClusterBroker {
-            broker_id: config.node_id,
-            host: StrBytes::from(address.host),
-            port: i32::from(address.port),
-            rack: config.rack.as_deref().map(StrBytes::from),
-        })],
+        controller_id: ctx.controller_id(&image),
+        brokers: brokers
+            .into_iter()
+            .map(|broker| {
+                message!(DescribeClusterBroker {
+                    broker_id: broker.id,
+                    host: StrBytes::from(broker.address.host),
+                    port: i32::from(broker.address.port),
+                    rack: broker.rack.map(StrBytes::from),
+                    is_fenced: broker.fenced,
+                })
+            })
+            .collect(),
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             CLUSTER_OPERATIONS
         } else {

@@ -8,7 +8,7 @@ use kafka_wire::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_wire_core::{ApiVersion, StrBytes};
 
 use super::message;
-use crate::config::broker_keys::BROKER_KEYS;
+use crate::config::broker_keys::{BROKER_KEYS, is_changeable};
 use crate::config::definition::Definition;
 use crate::config::layers::{Setting, Source};
 use crate::config::topic::TOPIC_KEYS;
@@ -125,11 +125,6 @@ fn describe(
                 ));
             }
             let layers = controller.layers(&image, None);
-            let changeable = |key: &Definition| {
-                TOPIC_KEYS
-                    .iter()
-                    .any(|topic| topic.falls_back_to.contains(&key.name))
-            };
             Ok(BROKER_KEYS
                 .iter()
                 .filter(|key| wanted(key.name))
@@ -143,7 +138,7 @@ fn describe(
                     let value = chain
                         .first()
                         .map(|setting| (setting.source, setting.value.clone()));
-                    Some(entry(key, value, chain, !changeable(key)))
+                    Some(entry(key, value, chain, !is_changeable(key.name)))
                 })
                 .collect())
         }

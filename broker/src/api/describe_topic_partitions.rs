@@ -9,8 +9,8 @@ use kafka_wire::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse
 use kafka_wire_core::{ApiVersion, StrBytes, Uuid};
 
 use super::message;
-use super::metadata::TOPIC_OPERATIONS;
-use crate::controller::{TopicImage, topic_name};
+use super::metadata::{TOPIC_OPERATIONS, offline};
+use crate::controller::{MetadataImage, TopicImage, topic_name};
 use crate::error_code;
 use crate::node::RequestContext;
 
@@ -71,7 +71,7 @@ pub(crate) async fn handle(
             next_cursor = Some(cursor(name, from));
             break;
         }
-        let partitions: Vec<_> = partitions(&topic, from, left);
+        let partitions: Vec<_> = partitions(&image, &topic, from, left);
         left -= partitions.len();
         let next = from.saturating_add(i32::try_from(partitions.len()).unwrap_or(i32::MAX));
         topics.push(message!(DescribeTopicPartitionsResponseTopic {
@@ -112,6 +112,7 @@ fn missing(name: StrBytes) -> DescribeTopicPartitionsResponseTopic {
 }
 
 fn partitions(
+    image: &MetadataImage,
     topic: &TopicImage,
     from: i32,
     limit: usize,
@@ -122,13 +123,19 @@ fn partitions(
         .take(limit)
         .map(|(index, partition)| {
             message!(DescribeTopicPartitionsResponsePartition {
+                error_code: if partition.leader < 0 {
+                    error_code::LEADER_NOT_AVAILABLE
+                } else {
+                    error_code::NONE
+                },
                 partition_index: *index,
                 leader_id: partition.leader,
                 leader_epoch: partition.leader_epoch,
                 replica_nodes: partition.replicas.clone(),
                 isr_nodes: partition.isr.clone(),
-                eligible_leader_replicas: Some(Vec::new()),
-                last_known_elr: Some(Vec::new()),
+                eligible_leader_replicas: Some(partition.elr.clone()),
+                last_known_elr: Some(partition.last_known_leader.into_iter().collect()),
+                offline_replicas: offline(image, partition),
             })
         })
         .collect()

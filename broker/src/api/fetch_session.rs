@@ -38,6 +38,10 @@ pub(crate) struct Wanted {
     pub(crate) partition: i32,
     pub(crate) leader_epoch: i32,
     pub(crate) fetch_offset: i64,
+    /// Epoch of the last record it has, -1 if it does not say.
+    pub(crate) last_epoch: i32,
+    /// Start of a follower's log.
+    pub(crate) log_start: i64,
     pub(crate) bytes_max: usize,
 }
 
@@ -48,6 +52,8 @@ impl Wanted {
             partition: partition.partition,
             leader_epoch: partition.current_leader_epoch,
             fetch_offset: partition.fetch_offset,
+            last_epoch: partition.last_fetched_epoch,
+            log_start: partition.log_start_offset,
             bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
         }
     }

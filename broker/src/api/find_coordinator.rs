@@ -1,6 +1,7 @@
 //! FindCoordinator (key 10): which broker coordinates a group; many at once from version 4.
 //!
-//! This broker coordinates every group. Transactions it doesn't have: their coordinator is
+//! A group is coordinated by the broker that leads its partition of `__consumer_offsets`, which
+//! the metadata says, so every broker can answer. Transactions it doesn't have: their coordinator is
 //! refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED and a message, because that is the one
 //! code which producers of all client libraries report at once instead of asking again until
 //! they time out.
@@ -33,34 +34,50 @@ pub(crate) async fn handle(
     request: FindCoordinatorRequest,
     version: ApiVersion,
 ) -> FindCoordinatorResponse {
-    let found = match refuse_type(request.key_type) {
-        Some(refusal) => Err(refusal),
-        None => match ctx.broker.groups.prepare().await {
-            Ok(()) => Ok((ctx.broker.config.node_id, ctx.advertised())),
-            Err(error) => Err(Refusal {
-                code: error_code::COORDINATOR_NOT_AVAILABLE,
-                message: format!("the topic \"__consumer_offsets\" can't be created: {error}"),
-            }),
-        },
+    let keys = if version.value() >= 4 {
+        request.coordinator_keys
+    } else {
+        vec![request.key]
     };
-    to_response(request, &found, version.value())
+    let mut coordinators = Vec::with_capacity(keys.len());
+    for key in keys {
+        let found = match refuse_type(request.key_type) {
+            Some(refusal) => Err(refusal),
+            None => find(ctx, &key).await,
+        };
+        coordinators.push(coordinator(key, &found));
+    }
+    to_response(coordinators, version.value())
 }
 
-fn to_response(
-    request: FindCoordinatorRequest,
-    found: &Result<(i32, AdvertisedAddress), Refusal>,
-    version: i16,
-) -> FindCoordinatorResponse {
+/// The broker that coordinates `group`, and where the client reaches it.
+async fn find(ctx: &RequestContext, group: &StrBytes) -> Result<(i32, AdvertisedAddress), Refusal> {
+    let not_available = |message: String| Refusal {
+        code: error_code::COORDINATOR_NOT_AVAILABLE,
+        message,
+    };
+    let found = ctx.broker.groups.find(group).await.map_err(|error| {
+        not_available(format!(
+            "the topic \"__consumer_offsets\" can't be created: {error}"
+        ))
+    })?;
+    let id = found.ok_or_else(|| {
+        not_available("the group's partition of \"__consumer_offsets\" has no leader now".into())
+    })?;
+    let image = ctx.broker.controller.image();
+    match ctx.live_broker(&image, id).map(|broker| broker.address) {
+        Some(address) => Ok((id, address)),
+        None => Err(not_available(format!(
+            "broker {id} coordinates the group but is not reachable now"
+        ))),
+    }
+}
+
+fn to_response(coordinators: Vec<Coordinator>, version: i16) -> FindCoordinatorResponse {
     if version >= 4 {
-        message!(FindCoordinatorResponse {
-            coordinators: request
-                .coordinator_keys
-                .into_iter()
-                .map(|key| coordinator(key, found))
-                .collect(),
-        })
+        message!(FindCoordinatorResponse { coordinators })
     } else {
-        let one = coordinator(request.key, found);
+        let one = coordinators.into_iter().next().unwrap_or_default();
         message!(FindCoordinatorResponse {
             error_code: one.error_code,
             error_message: one.error_message,
@@ -125,10 +142,8 @@ mod tests {
         };
         for found in [Ok((0, address)), Err(refuse_type(TRANSACTION).unwrap())] {
             for version in VERSIONS.0..=VERSIONS.1 {
-                let request = message!(FindCoordinatorRequest {
-                    coordinator_keys: vec!["a".into(), "b".into()],
-                });
-                let response = to_response(request, &found, version);
+                let keys = ["a", "b"].map(|key| coordinator(key.into(), &found));
+                let response = to_response(keys.into(), version);
                 let answers = if version >= 4 { 2 } else { 0 };
                 assert_eq!(response.coordinators.len(), answers);
                 response.encoded_len(ApiVersion::new(version)).unwrap();

@@ -5,6 +5,9 @@
 //! here: a transactional id is refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, like its
 //! coordinator is by FindCoordinator, because producers report that code at once. Version 6
 //! (two-phase commit, KIP-939) isn't stable in Kafka and isn't offered.
+//!
+//! Ids come in blocks from the active controller. While it can't be reached the answer is
+//! COORDINATOR_LOAD_IN_PROGRESS, as Kafka's is: every producer tries again then.
 
 use kafka_wire::{InitProducerIdRequest, InitProducerIdResponse};
 use kafka_wire_core::ApiVersion;
@@ -30,8 +33,13 @@ pub(crate) async fn handle(
             .next_producer_id()
             .await
             .map_err(|error| {
-                tracing::error!(%error, "no producer ids could be reserved");
-                error.code
+                tracing::warn!(%error, "no producer ids could be reserved");
+                match error.code {
+                    error_code::NOT_CONTROLLER | error_code::REQUEST_TIMED_OUT => {
+                        error_code::COORDINATOR_LOAD_IN_PROGRESS
+                    }
+                    other => other,
+                }
             }),
     };
     match outcome {

@@ -41,7 +41,12 @@ pub(crate) async fn handle(
         match kind {
             resource_type::TOPIC => image.topics().for_each(|topic| add(kind, &topic.name)),
             resource_type::BROKER | resource_type::BROKER_LOGGER => {
-                add(kind, &ctx.broker.config.node_id.to_string());
+                let me = ctx.broker.config.node_id;
+                let registered = image.brokers().map(|broker| broker.id);
+                let mut ids: Vec<i32> = registered.chain([me]).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                ids.iter().for_each(|id| add(kind, &id.to_string()));
             }
             // Nothing of the other kinds can be configured here.
             _ => {}

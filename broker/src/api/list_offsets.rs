@@ -4,10 +4,13 @@ use kafka_wire::list_offsets_request::ListOffsetsPartition;
 use kafka_wire::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_wire::{ListOffsetsRequest, ListOffsetsResponse};
 use kafka_wire_core::ApiVersion;
+use tokio::time::Instant;
 
-use super::{check_leader_epoch, message};
+use super::leader::led_by_name;
+use super::message;
 use crate::error_code;
 use crate::node::RequestContext;
+use crate::replica::Isolation;
 
 pub(crate) const VERSIONS: (i16, i16) = (1, 11);
 
@@ -18,6 +21,9 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+/// The first version whose client knows that an offset is not known yet.
+const OFFSET_NOT_AVAILABLE_SINCE: i16 = 5;
 
 struct Found {
     offset: i64,
@@ -37,12 +43,17 @@ pub(crate) async fn handle(
     version: ApiVersion,
 ) -> ListOffsetsResponse {
     let version = version.value();
-    let committed = request.isolation_level == 1;
+    let limit = match request.isolation_level {
+        // Followers ask for where the log ends.
+        _ if request.replica_id >= 0 => Isolation::LogEnd,
+        1 => Isolation::Committed,
+        _ => Isolation::Uncommitted,
+    };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in topic.partitions {
-            let (code, found) = match find(ctx, &topic.name, &wanted, version, committed).await {
+            let (code, found) = match find(ctx, &topic.name, &wanted, version, limit).await {
                 Ok(found) => (error_code::NONE, found),
                 Err(code) => (code, NOTHING),
             };
@@ -67,21 +78,22 @@ async fn find(
     topic: &str,
     wanted: &ListOffsetsPartition,
     version: i16,
-    committed: bool,
+    limit: Isolation,
 ) -> Result<Found, i16> {
-    let partition = ctx
-        .broker
-        .replicas
-        .get(topic, wanted.partition_index)
-        .ok_or(error_code::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let epoch = partition.leader_epoch();
-    check_leader_epoch(wanted.current_leader_epoch, epoch)?;
+    let known = wanted.current_leader_epoch;
+    let (partition, epoch) = led_by_name(ctx, topic, wanted.partition_index, known)?;
     let at = |offset| Found {
         offset,
         timestamp: -1,
         epoch,
     };
+    partition.tell_time(Instant::now());
     let offsets = partition.offsets();
+    let end = match limit {
+        Isolation::Committed => offsets.last_stable,
+        Isolation::Uncommitted => offsets.high_watermark,
+        Isolation::LogEnd => offsets.log_end,
+    };
     let since = |needed: i16| {
         if version >= needed {
             Ok(())
@@ -89,9 +101,17 @@ async fn find(
             Err(error_code::UNSUPPORTED_VERSION)
         }
     };
+    let by_the_end = wanted.timestamp == LATEST || wanted.timestamp >= 0;
+    if by_the_end && limit != Isolation::LogEnd && partition.high_watermark_lags() {
+        // A new leader is told within moments how far the others are.
+        return Err(if version >= OFFSET_NOT_AVAILABLE_SINCE {
+            error_code::OFFSET_NOT_AVAILABLE
+        } else {
+            error_code::LEADER_NOT_AVAILABLE
+        });
+    }
     match wanted.timestamp {
-        LATEST if committed => Ok(at(offsets.last_stable)),
-        LATEST => Ok(at(offsets.high_watermark)),
+        LATEST => Ok(at(end)),
         EARLIEST => Ok(at(offsets.log_start)),
         MAX_TIMESTAMP => {
             since(7)?;
@@ -114,12 +134,7 @@ async fn find(
                 .offset_for_timestamp(timestamp)
                 .await
                 .map_err(|error| error.code())?;
-            let limit = if committed {
-                offsets.last_stable
-            } else {
-                offsets.high_watermark
-            };
-            Ok(found.filter(|(offset, ..)| *offset < limit).map_or(
+            Ok(found.filter(|(offset, ..)| *offset < end).map_or(
                 NOTHING,
                 |(offset, timestamp, epoch)| Found {
                     offset,

@@ -1,8 +1,6 @@
 //! Metadata (key 3): brokers, topics, leaders. A topic that is asked for and does not exist may be
 //! created here.
 
-use std::sync::Arc;
-
 use kafka_wire::metadata_request::MetadataRequestTopic;
 use kafka_wire::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -11,7 +9,8 @@ use kafka_wire::{MetadataRequest, MetadataResponse};
 use kafka_wire_core::{ApiVersion, StrBytes, Uuid};
 
 use super::message;
-use crate::controller::{NewTopic, TopicImage, topic_name};
+use crate::controller::record::PartitionState;
+use crate::controller::{MetadataImage, NewTopic, TopicImage, topic_name};
 use crate::error_code;
 use crate::node::RequestContext;
 
@@ -37,27 +36,38 @@ pub(crate) async fn handle(
     } else {
         OPERATIONS_NOT_ASKED
     };
-    let topics = match request.topics {
-        None => all(ctx, operations),
-        Some(wanted) if wanted.is_empty() && version == 0 => all(ctx, operations),
-        Some(wanted) => {
-            if request.allow_auto_topic_creation {
-                create_missing(ctx, &wanted).await;
-            }
-            some(ctx, &wanted, version, operations)
-        }
+    let wanted = request
+        .topics
+        .filter(|wanted| version > 0 || !wanted.is_empty());
+    if let Some(wanted) = &wanted
+        && request.allow_auto_topic_creation
+    {
+        create_missing(ctx, wanted).await;
+    }
+    // Brokers and topics of one moment, so that every leader is among the brokers.
+    let image = ctx.broker.controller.image();
+    let topics = match wanted {
+        None => image
+            .topics()
+            .map(|topic| describe(&image, topic, operations))
+            .collect(),
+        Some(wanted) => some(&image, &wanted, version, operations),
     };
-    let address = ctx.advertised();
-    let node_id = ctx.broker.config.node_id;
     message!(MetadataResponse {
-        brokers: vec![message!(MetadataResponseBroker {
-            node_id,
-            host: StrBytes::from(address.host),
-            port: i32::from(address.port),
-            rack: ctx.broker.config.rack.as_deref().map(StrBytes::from),
-        })],
+        brokers: ctx
+            .live_brokers(&image)
+            .into_iter()
+            .map(|broker| {
+                message!(MetadataResponseBroker {
+                    node_id: broker.id,
+                    host: StrBytes::from(broker.address.host),
+                    port: i32::from(broker.address.port),
+                    rack: broker.rack.map(StrBytes::from),
+                })
+            })
+            .collect(),
         cluster_id: Some(StrBytes::from(ctx.broker.controller.cluster_id())),
-        controller_id: node_id,
+        controller_id: ctx.controller_id(&image),
         topics,
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             CLUSTER_OPERATIONS
@@ -67,29 +77,19 @@ pub(crate) async fn handle(
     })
 }
 
-fn all(ctx: &RequestContext, operations: i32) -> Vec<MetadataResponseTopic> {
-    ctx.broker
-        .controller
-        .image()
-        .topics()
-        .map(|topic| describe(topic, operations))
-        .collect()
-}
-
 fn some(
-    ctx: &RequestContext,
+    image: &MetadataImage,
     wanted: &[MetadataRequestTopic],
     version: i16,
     operations: i32,
 ) -> Vec<MetadataResponseTopic> {
-    let image = ctx.broker.controller.image();
     // A name that is null cannot be written before version 12.
     let no_name = (version < 12).then(StrBytes::default);
     wanted
         .iter()
         .map(|wanted| match &wanted.name {
             Some(name) if wanted.topic_id.is_zero() => match image.topic(name) {
-                Some(topic) => describe(topic, operations),
+                Some(topic) => describe(image, topic, operations),
                 None => {
                     let error_code = if topic_name::check(name).is_ok() {
                         error_code::UNKNOWN_TOPIC_OR_PARTITION
@@ -103,7 +103,7 @@ fn some(
                 }
             },
             _ => match image.topic_by_id(wanted.topic_id.as_bytes()) {
-                Some(topic) => describe(topic, operations),
+                Some(topic) => describe(image, topic, operations),
                 None => message!(MetadataResponseTopic {
                     error_code: error_code::UNKNOWN_TOPIC_ID,
                     name: no_name.clone(),
@@ -162,7 +162,7 @@ async fn create_missing(ctx: &RequestContext, wanted: &[MetadataRequestTopic]) {
 
 const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 
-fn describe(topic: &Arc<TopicImage>, operations: i32) -> MetadataResponseTopic {
+fn describe(image: &MetadataImage, topic: &TopicImage, operations: i32) -> MetadataResponseTopic {
     let partitions = topic
         .partitions
         .iter()
@@ -178,6 +178,7 @@ fn describe(topic: &Arc<TopicImage>, operations: i32) -> MetadataResponseTopic {
                 leader_epoch: partition.leader_epoch,
                 replica_nodes: partition.replicas.clone(),
                 isr_nodes: partition.isr.clone(),
+                offline_replicas: offline(image, partition),
             })
         })
         .collect();
@@ -188,4 +189,11 @@ fn describe(topic: &Arc<TopicImage>, operations: i32) -> MetadataResponseTopic {
         partitions,
         topic_authorized_operations: operations,
     })
+}
+
+/// The replicas of a partition that nobody can reach.
+pub(super) fn offline(image: &MetadataImage, partition: &PartitionState) -> Vec<i32> {
+    let mut offline = partition.replicas.clone();
+    offline.retain(|id| !image.is_live(*id));
+    offline
 }

@@ -9,6 +9,7 @@ use kafka_wire::{KafkaRequest, RequestHeader, RequestResponsePair};
 use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaDecode, KafkaEncode};
 
 use crate::node::RequestContext;
+use crate::peer::CLUSTER_API;
 pub(crate) use message::message;
 pub(crate) use response::{RequestError, Response};
 
@@ -50,7 +51,9 @@ macro_rules! apis {
 }
 
 mod alter_configs;
+mod alter_partition_reassignments;
 pub(crate) mod api_versions;
+mod cluster;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
@@ -58,18 +61,25 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 pub(crate) mod fetch;
+mod fetch_encoding;
 pub(crate) mod fetch_memory;
 pub(crate) mod fetch_session;
 mod incremental_alter_configs;
+mod leader;
 mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod message;
 mod metadata;
 mod offset_for_leader_epoch;
 pub(crate) mod produce;
+mod remove_raft_voter;
 mod response;
+mod unregister_broker;
 
 mod delete_groups;
 mod describe_groups;
@@ -99,6 +109,12 @@ apis! {
     describe_cluster: DescribeClusterRequest,
     list_config_resources: ListConfigResourcesRequest,
     describe_topic_partitions: DescribeTopicPartitionsRequest,
+    elect_leaders: ElectLeadersRequest,
+    alter_partition_reassignments: AlterPartitionReassignmentsRequest,
+    list_partition_reassignments: ListPartitionReassignmentsRequest,
+    describe_quorum: DescribeQuorumRequest,
+    unregister_broker: UnregisterBrokerRequest,
+    remove_raft_voter: RemoveRaftVoterRequest,
 
     offset_commit: OffsetCommitRequest,
     offset_fetch: OffsetFetchRequest,
@@ -117,6 +133,12 @@ apis! {
 /// The most bytes a request other than Produce may have. Such requests are lists of names and
 /// numbers, which take several times their size once decoded.
 pub(crate) const CONTROL_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Whether a request may have more bytes than [`CONTROL_REQUEST_BYTES_MAX`]: it carries records, or
+/// metadata for another broker.
+pub(crate) fn may_be_large(api_key: i16) -> bool {
+    matches!(api_key, PRODUCE | CLUSTER_API)
+}
 
 /// API key of Produce, the only request that carries record data.
 pub(crate) const PRODUCE: i16 = <kafka_wire::ProduceRequest as KafkaRequest>::API_KEY.value();
@@ -138,10 +160,10 @@ pub(crate) fn catalog() -> impl Iterator<Item = (i16, i16, i16)> {
     .chain(PLAIN.iter().copied())
 }
 
-/// Whether `api_key` is one this broker routes: the first thing that tells a Kafka client from
+/// Whether `api_key` is one this broker routes, advertised or not: the first thing that tells a Kafka client from
 /// anything else that may have connected.
 pub(crate) fn is_known(api_key: i16) -> bool {
-    catalog().any(|(key, _, _)| key == api_key)
+    api_key == CLUSTER_API || catalog().any(|(key, _, _)| key == api_key)
 }
 
 /// The start of every request, which has the same shape in every version.
@@ -184,6 +206,12 @@ pub(crate) async fn dispatch(
     frame: Bytes,
 ) -> Result<Option<Response>, RequestError> {
     let header = Preamble::parse(&frame).ok_or(RequestError::Truncated { bytes: frame.len() })?;
+    if header.api_key == CLUSTER_API {
+        // To the end, because it may change what the cluster agrees on.
+        let ctx = ctx.clone();
+        let answering = async move { cluster::dispatch(&ctx, &header, &frame).await };
+        return to_the_end(answering).await.map(Some);
+    }
     let supported =
         catalog()
             .find(|(key, _, _)| *key == header.api_key)
@@ -204,6 +232,10 @@ pub(crate) async fn dispatch(
             lowest: supported.1,
             highest: supported.2,
         });
+    }
+
+    if header.api_key != API_VERSIONS && !ctx.broker.is_ready().await {
+        return Err(RequestError::NotReady);
     }
 
     let mut limits = DecodeLimits::default();
@@ -231,7 +263,7 @@ pub(crate) async fn dispatch(
                 let (ctx, request) =
                     decode::<kafka_wire::FetchRequest>(ctx, &header, frame, limits)?;
                 let response = fetch::handle(&ctx, request, header.version()).await;
-                let mut response = fetch::encode(&header, response)?;
+                let mut response = fetch_encoding::encode(&header, response)?;
                 response.held = Some(ctx.broker.fetch_memory.hold(response.len()));
                 Ok(Some(response))
             })
@@ -269,6 +301,10 @@ const CHANGING: &[i16] = &[
     <kafka_wire::CreatePartitionsRequest as KafkaRequest>::API_KEY.value(),
     <kafka_wire::AlterConfigsRequest as KafkaRequest>::API_KEY.value(),
     <kafka_wire::IncrementalAlterConfigsRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::ElectLeadersRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::AlterPartitionReassignmentsRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::UnregisterBrokerRequest as KafkaRequest>::API_KEY.value(),
+    <kafka_wire::RemoveRaftVoterRequest as KafkaRequest>::API_KEY.value(),
 ];
 
 /// Runs `work` in a task of its own and waits for it; cancelling the wait does not end it.
@@ -321,18 +357,4 @@ where
     R::Response: KafkaEncode,
 {
     Response::encode::<R::Response>(header, response)
-}
-
-/// Compares the leader epoch a client knows (-1 for none) with the partition's.
-///
-/// # Errors
-/// The Kafka error code that tells the client which of the two is behind.
-fn check_leader_epoch(known: i32, actual: i32) -> Result<(), i16> {
-    use crate::error_code::{FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH};
-    match known {
-        -1 => Ok(()),
-        known if known < actual => Err(FENCED_LEADER_EPOCH),
-        known if known > actual => Err(UNKNOWN_LEADER_EPOCH),
-        _ => Ok(()),
-    }
 }

@@ -159,6 +159,7 @@ mod tests {
             id: [7; 16],
             partitions: [(0, PartitionState::new(vec![0]))].into(),
             config: Default::default(),
+            copies_wanted: None,
         }
     }
 

@@ -5,7 +5,8 @@ use kafka_wire::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLead
 use kafka_wire::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use kafka_wire_core::ApiVersion;
 
-use super::{check_leader_epoch, message};
+use super::leader::led_by_name;
+use super::message;
 use crate::error_code;
 use crate::node::RequestContext;
 
@@ -22,15 +23,9 @@ pub(crate) async fn handle(
             .partitions
             .iter()
             .map(|wanted| {
-                let end = ctx
-                    .broker
-                    .replicas
-                    .get(&topic.topic, wanted.partition)
-                    .ok_or(error_code::UNKNOWN_TOPIC_OR_PARTITION)
-                    .and_then(|partition| {
-                        check_leader_epoch(wanted.current_leader_epoch, partition.leader_epoch())?;
-                        Ok(partition.epoch_end_offset(wanted.leader_epoch))
-                    });
+                let known = wanted.current_leader_epoch;
+                let end = led_by_name(ctx, &topic.topic, wanted.partition, known)
+                    .map(|(partition, _)| partition.epoch_end_offset(wanted.leader_epoch));
                 let (code, (leader_epoch, end_offset)) = match end {
                     Ok(end) => (error_code::NONE, end),
                     Err(code) => (code, (-1, -1)),

@@ -2,27 +2,36 @@
 //! as they came.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use kafka_records::{BatchHeader, Compression};
 use kafka_wire::produce_request::PartitionProduceData;
 use kafka_wire::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
 };
 use kafka_wire::{ProduceRequest, ProduceResponse};
-use kafka_wire_core::{ApiVersion, StrBytes};
+use kafka_wire_core::{ApiVersion, StrBytes, Uuid};
+use tokio::time::Instant;
 
+use super::leader::{Hints, led};
 use super::{RequestError, message};
 use crate::controller::TopicImage;
 use crate::error_code;
 use crate::node::RequestContext;
-use crate::replica::{Origin, Partition};
+use crate::replica::{AppendError, Appended, Origin, Partition};
 
 pub(crate) const VERSIONS: (i16, i16) = (3, 13);
 
+/// Acknowledged when every in-sync replica has the records.
+const ALL: i16 = -1;
+
 /// The first version whose client knows zstd.
 const ZSTD_SINCE: i16 = 7;
+/// The first version that tells who leads instead.
+const LEADERS_SINCE: i16 = 10;
 /// The first version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
 
@@ -38,6 +47,9 @@ pub(crate) async fn handle(
     let image = ctx.broker.controller.image();
     let refusal = refusal(&request);
     let acks = request.acks;
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    // Only who waits for other replicas has one.
+    let deadline = (acks == ALL).then(|| Instant::now() + timeout);
     // All partitions at once: each has its own log.
     let topics = join_all(request.topic_data.into_iter().map(|topic| {
         let found = if version.value() >= TOPIC_IDS_SINCE {
@@ -59,7 +71,7 @@ pub(crate) async fn handle(
                         Some((code, message)) => Err(Refusal::new(*code, message)),
                         None => target(ctx, found, &data, acks, version),
                     };
-                    append(target, data).await
+                    append(target, data, deadline).await
                 }
             }))
             .await;
@@ -88,9 +100,13 @@ pub(crate) async fn handle(
         }
         return Ok(None);
     }
+    let mut hints = Hints::default();
     let responses = topics
         .into_iter()
-        .map(|(name, topic_id, partition_responses)| {
+        .map(|(name, topic_id, mut partition_responses)| {
+            if version.value() >= LEADERS_SINCE {
+                name_leaders(ctx, &mut hints, (&name, topic_id), &mut partition_responses);
+            }
             message!(TopicProduceResponse {
                 name,
                 topic_id,
@@ -98,7 +114,47 @@ pub(crate) async fn handle(
             })
         })
         .collect();
-    Ok(Some(message!(ProduceResponse { responses })))
+    let node_endpoints = hints.into_nodes().map(|node| {
+        message!(NodeEndpoint {
+            node_id: node.id,
+            host: StrBytes::from(node.host),
+            port: i32::from(node.port),
+            rack: node.rack.map(StrBytes::from),
+        })
+    });
+    Ok(Some(message!(ProduceResponse {
+        responses,
+        node_endpoints: node_endpoints.collect(),
+    })))
+}
+
+/// Says who leads the partitions that this node does not.
+fn name_leaders(
+    ctx: &RequestContext,
+    hints: &mut Hints,
+    (name, id): (&StrBytes, Uuid),
+    partitions: &mut [PartitionProduceResponse],
+) {
+    if partitions
+        .iter()
+        .all(|partition| partition.error_code == error_code::NONE)
+    {
+        return;
+    }
+    let image = ctx.broker.controller.image();
+    let topic = image
+        .topic(name)
+        .or_else(|| image.topic_by_id(id.as_bytes()))
+        .map(|topic| &**topic);
+    for partition in partitions {
+        let (index, error) = (partition.index, partition.error_code);
+        if let Some(leader) = hints.leader(ctx, &image, topic, index, error) {
+            partition.current_leader = message!(LeaderIdAndEpoch {
+                leader_id: leader.id,
+                leader_epoch: leader.epoch,
+            });
+        }
+    }
 }
 
 /// Why the whole request is refused, if it is.
@@ -153,29 +209,17 @@ fn target(
             "clients may not write to the broker's own topics",
         ));
     }
-    let partition = ctx
-        .broker
-        .replicas
-        .get_by_id(topic.id, data.index)
-        .ok_or_else(|| Refusal {
-            code: ctx.broker.why_missing(&topic, data.index),
-            message: None,
-        })?;
-    if acks == -1 {
-        let in_sync = topic
-            .partitions
-            .get(&data.index)
-            .map_or(0, |partition| partition.isr.len());
-        let needed = usize::try_from(partition.config().min_insync_replicas).unwrap_or(0);
-        if in_sync < needed {
-            return Err(Refusal::new(
-                error_code::NOT_ENOUGH_REPLICAS,
-                &format!(
-                    "topic \"{}\" has {in_sync} in-sync replicas but min.insync.replicas is {needed}; start another broker or lower it",
-                    topic.name
-                ),
-            ));
-        }
+    let (partition, _) = led(ctx, &topic, data.index, -1).map_err(|code| Refusal {
+        code,
+        message: None,
+    })?;
+    if acks == ALL
+        && let Some((in_sync, needed)) = partition.in_sync_shortage()
+    {
+        return Err(Refusal::new(
+            error_code::NOT_ENOUGH_REPLICAS,
+            &partition.too_few(in_sync, needed),
+        ));
     }
     if version.value() < ZSTD_SINCE && data.records.as_deref().is_some_and(is_zstd) {
         return Err(Refusal::new(
@@ -191,9 +235,41 @@ fn is_zstd(records: &[u8]) -> bool {
         .is_ok_and(|header| matches!(header.compression(), Ok(Compression::Zstd)))
 }
 
+/// Appends, and with a deadline waits until the records are committed. A retry waits as well: what it repeats may
+/// not be committed yet.
+async fn append_and_commit(
+    partition: &Arc<Partition>,
+    records: Bytes,
+    committed_by: Option<Instant>,
+) -> Result<Appended, AppendError> {
+    let appended = partition.append(records, Origin::Client).await?;
+    if let Some(deadline) = committed_by {
+        partition
+            .committed(appended.leader_epoch, appended.last_offset + 1, deadline)
+            .await
+            .map_err(|code| AppendError::new(code, uncommitted(code)))?;
+    }
+    Ok(appended)
+}
+
+fn uncommitted(code: i16) -> &'static str {
+    match code {
+        error_code::NOT_ENOUGH_REPLICAS_AFTER_APPEND => {
+            "the records were written, but there are fewer in-sync replicas than min.insync.replicas now"
+        }
+        error_code::REQUEST_TIMED_OUT => {
+            "the records were written, but not all in-sync replicas had them in time"
+        }
+        _ => {
+            "this broker does not lead the partition any more; whether the records stay is not known"
+        }
+    }
+}
+
 async fn append(
     target: Result<Arc<Partition>, Refusal>,
     data: PartitionProduceData,
+    committed_by: Option<Instant>,
 ) -> PartitionProduceResponse {
     let index = data.index;
     let partition = match target {
@@ -210,7 +286,7 @@ async fn append(
         }
     };
     let records: Bytes = data.records.unwrap_or_default();
-    match partition.append(records, Origin::Client).await {
+    match append_and_commit(&partition, records, committed_by).await {
         Ok(appended) => message!(PartitionProduceResponse {
             index,
             base_offset: appended.base_offset,

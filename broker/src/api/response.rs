@@ -95,6 +95,9 @@ pub(crate) enum RequestError {
         /// Bytes in the frame.
         bytes: usize,
     },
+    /// The cluster does not count on this broker yet; the client asks another, or again.
+    #[error("this broker waits for its cluster")]
+    NotReady,
     /// An API that is not routed.
     #[error("API key {key} is not one this broker answers; the client should ask for ApiVersions")]
     UnknownApi {
@@ -124,6 +127,12 @@ pub(crate) enum RequestError {
         version: i16,
         /// What is wrong, and where.
         source: DecodeError,
+    },
+    /// Bytes between brokers that are not what brokers say to each other.
+    #[error("a request of the cluster cannot be read, or its answer written: {source}")]
+    NotOfTheCluster {
+        /// What is wrong, and where.
+        source: serde_json::Error,
     },
     /// A response its version cannot carry.
     #[error("a {api} of version {version} cannot be encoded: {source}")]

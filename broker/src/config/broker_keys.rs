@@ -1,7 +1,7 @@
 //! The keys of a broker's `server.properties`.
 
 use super::definition::{BOOLEAN, Definition, Kind, LIST, TEXT, choice, int, long};
-use super::topic::{CLEANUP_POLICIES, COMPRESSION_TYPES, SEGMENT_BYTES_MIN};
+use super::topic::{CLEANUP_POLICIES, COMPRESSION_TYPES, SEGMENT_BYTES_MIN, TOPIC_KEYS};
 
 const FOREVER: Option<&str> = Some("9223372036854775807");
 const I32_MAX: Option<&str> = Some("2147483647");
@@ -25,8 +25,7 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         BOOLEAN,
         Some("true"),
         "Whether leadership is moved back to preferred replicas.",
-    )
-    .without_effect(),
+    ),
     Definition::new(
         "background.threads",
         int(1),
@@ -34,12 +33,24 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         "Threads for background work.",
     )
     .without_effect(),
+    Definition::new(
+        "broker.heartbeat.interval.ms",
+        int(1),
+        Some("500"),
+        "How often a broker tells the controller that it is there, in milliseconds.",
+    ),
     Definition::new("broker.id", int(-1), None, "The older name of node.id."),
     Definition::new(
         "broker.rack",
         TEXT,
         None,
         "The rack or zone of this broker, which clients are told.",
+    ),
+    Definition::new(
+        "broker.session.timeout.ms",
+        int(1),
+        Some("3000"),
+        "How long a silent broker is taken to be there, in milliseconds.",
     ),
     Definition::new(
         "cluster.id",
@@ -60,19 +71,29 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         "Milliseconds after which a connection without a request is closed.",
     ),
     Definition::new(
+        "controlled.shutdown.enable",
+        BOOLEAN,
+        Some("true"),
+        "Whether a broker that stops hands its leaders over first.",
+    ),
+    Definition::new(
         "controller.listener.names",
         LIST,
         None,
-        "The listeners of the controller.",
-    )
-    .without_effect(),
+        "Listeners for the other brokers, which clients are not told of.",
+    ),
     Definition::new(
         "controller.quorum.bootstrap.servers",
         LIST,
         None,
-        "Where to find the controller quorum.",
-    )
-    .without_effect(),
+        "Brokers of the cluster to find it by, as host:port; the first one founds it. Without it, a broker with an empty folder is a cluster of its own.",
+    ),
+    Definition::new(
+        "controller.quorum.election.timeout.ms",
+        int(10),
+        Some("1000"),
+        "How long a voter waits for the leader of the metadata quorum before it wants an election, at least, in milliseconds.",
+    ),
     Definition::new(
         "controller.quorum.voters",
         LIST,
@@ -80,6 +101,12 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         "The voters of the controller quorum.",
     )
     .without_effect(),
+    Definition::new(
+        "controller.quorum.voters.max",
+        int(1),
+        Some("3"),
+        "The most brokers that vote in the metadata quorum; the number of voters is always odd.",
+    ),
     Definition::new(
         "default.replication.factor",
         Kind::Int { min: 1, max: 32767 },
@@ -105,6 +132,12 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         "Tuning of waiting fetches.",
     )
     .without_effect(),
+    Definition::new(
+        "follower.replication.throttled.rate",
+        long(1),
+        FOREVER,
+        "Bytes per second at which throttled replicas are copied to this broker.",
+    ),
     Definition::new(
         "group.initial.rebalance.delay.ms",
         int(0),
@@ -133,9 +166,26 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         "inter.broker.listener.name",
         TEXT,
         None,
-        "The listener brokers use among themselves.",
-    )
-    .without_effect(),
+        "The listener brokers use among themselves; the first one if not set.",
+    ),
+    Definition::new(
+        "leader.imbalance.check.interval.seconds",
+        long(1),
+        Some("300"),
+        "How often leaders that are not preferred are looked for, in seconds.",
+    ),
+    Definition::new(
+        "leader.imbalance.per.broker.percentage",
+        int(0),
+        Some("10"),
+        "The part of partitions a broker may lead without being preferred, in percent, before leaders are moved back.",
+    ),
+    Definition::new(
+        "leader.replication.throttled.rate",
+        long(1),
+        FOREVER,
+        "Bytes per second at which throttled replicas are copied from this broker.",
+    ),
     Definition::new(
         "listener.security.protocol.map",
         LIST,
@@ -389,9 +439,8 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         "num.replica.fetchers",
         int(1),
         Some("1"),
-        "Threads that fetch from leaders.",
-    )
-    .without_effect(),
+        "Fetchers per leader that this broker copies from.",
+    ),
     Definition::new(
         "offset.metadata.max.bytes",
         int(0),
@@ -425,8 +474,8 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
     Definition::new(
         "offsets.topic.replication.factor",
         Kind::Int { min: 1, max: 32767 },
-        Some("1"),
-        "Replicas of __consumer_offsets.",
+        Some("3"),
+        "Replicas of __consumer_offsets, as far as there are brokers; more are made as brokers join.",
     ),
     Definition::new(
         "offsets.topic.segment.bytes",
@@ -455,6 +504,43 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
     )
     .without_effect(),
     Definition::new(
+        MOVING_RATE,
+        long(1),
+        FOREVER,
+        "Bytes per second at which replicas move between the folders of a broker, which they do not here.",
+    )
+    .without_effect(),
+    Definition::new(
+        "replica.fetch.backoff.ms",
+        int(0),
+        Some("1000"),
+        "How long a partition that could not be copied rests, in milliseconds.",
+    ),
+    Definition::new(
+        "replica.fetch.max.bytes",
+        int(0),
+        Some("1048576"),
+        "Bytes of one partition that a follower asks for at once; a larger batch is copied all the same.",
+    ),
+    Definition::new(
+        "replica.fetch.min.bytes",
+        int(1),
+        Some("1"),
+        "Bytes a follower waits for.",
+    ),
+    Definition::new(
+        "replica.fetch.response.max.bytes",
+        int(0),
+        Some("10485760"),
+        "Bytes of all partitions that a follower asks for at once.",
+    ),
+    Definition::new(
+        "replica.fetch.wait.max.ms",
+        int(0),
+        Some("500"),
+        "How long a follower waits for records, in milliseconds.",
+    ),
+    Definition::new(
         "replica.high.watermark.checkpoint.interval.ms",
         long(1),
         Some("5000"),
@@ -465,8 +551,13 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         long(1),
         Some("30000"),
         "How long a replica may lag and count as in sync, in milliseconds.",
-    )
-    .without_effect(),
+    ),
+    Definition::new(
+        "replica.socket.timeout.ms",
+        int(1),
+        Some("30000"),
+        "How long a follower waits for an answer of a leader, in milliseconds.",
+    ),
     Definition::new(
         "security.inter.broker.protocol",
         TEXT,
@@ -519,9 +610,8 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         "unclean.leader.election.enable",
         BOOLEAN,
         Some("false"),
-        "Whether a replica that is not in sync may become leader, losing records.",
-    )
-    .without_effect(),
+        "Whether a replica that is not in sync may become leader when no other is left, losing records.",
+    ),
 ];
 
 /// The definition of a broker's key.
@@ -531,6 +621,25 @@ pub(crate) fn broker_key(name: &str) -> Option<&'static Definition> {
         .ok()
         .and_then(|index| BROKER_KEYS.get(index))
 }
+
+/// Whether the key can be changed while the broker runs: what topics fall back to, and how fast
+/// replicas are copied.
+pub(crate) fn is_changeable(name: &str) -> bool {
+    let inherited = || {
+        TOPIC_KEYS
+            .iter()
+            .any(|topic| topic.falls_back_to.contains(&name))
+    };
+    [LEADER_RATE, FOLLOWER_RATE, MOVING_RATE].contains(&name) || inherited()
+}
+
+/// Bytes per second that throttled replicas get from this broker, ...
+pub(crate) const LEADER_RATE: &str = "leader.replication.throttled.rate";
+/// ... and that they take.
+pub(crate) const FOLLOWER_RATE: &str = "follower.replication.throttled.rate";
+
+/// Kafka's tools unset it together with the other two.
+const MOVING_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 
 #[cfg(test)]
 mod tests {

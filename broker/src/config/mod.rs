@@ -2,6 +2,7 @@
 //! mistake reported at once.
 
 pub(crate) mod broker_keys;
+mod cluster;
 pub(crate) mod definition;
 pub(crate) mod layers;
 mod listener;
@@ -14,10 +15,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::broker_keys::{BROKER_KEYS, broker_key};
+pub(crate) use self::cluster::{ClusterSettings, ReplicationSettings};
 use self::definition::elements;
 use self::layers::{Layers, Settings};
 pub use self::listener::Listener;
-use self::topic::TOPIC_KEYS;
+use self::topic::{TOPIC_KEYS, is_about_cluster};
 use crate::coordinator::GroupSettings;
 use crate::log::{LogConfig, LogOptions};
 
@@ -37,7 +39,7 @@ impl fmt::Display for ConfigProblem {
 }
 
 /// An address clients are told to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AdvertisedAddress {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -50,6 +52,9 @@ pub struct BrokerConfig {
     pub node_id: i32,
     /// Where it listens.
     pub listeners: Vec<Listener>,
+    /// Where it listens for the other brokers alone. Nothing is different there, but Kafka's files
+    /// name such addresses for finding the cluster.
+    pub(crate) controller_listeners: Vec<Listener>,
     /// What it tells clients to connect to; empty means the address the client reached.
     pub advertised: Vec<Listener>,
     /// The data folders; never empty.
@@ -70,6 +75,8 @@ pub struct BrokerConfig {
     pub(crate) offsets_topic_partitions: i32,
     pub(crate) offsets_topic_segment_bytes: i32,
     pub(crate) groups: GroupSettings,
+    pub(crate) cluster: ClusterSettings,
+    pub(crate) replication: ReplicationSettings,
     /// The settings as given, for describing them and for topics to fall back to.
     pub(crate) settings: Settings,
 }
@@ -118,7 +125,7 @@ impl BrokerConfig {
         if node_id < 0 {
             problems.add("node.id", format!("\"{node_id}\" must be at least 0"));
         }
-        let listeners = values.listeners(&mut problems);
+        let (listeners, controller_listeners) = values.listeners(&mut problems);
         let advertised = values.advertised(&mut problems);
         let log_dirs: Vec<PathBuf> = elements(
             &values
@@ -136,15 +143,7 @@ impl BrokerConfig {
                 "must not be larger than group.max.session.timeout.ms".to_owned(),
             );
         }
-        for key in [
-            "default.replication.factor",
-            "offsets.topic.replication.factor",
-        ] {
-            // Kafka's sample files say 3 or more here, for clusters; one node can keep one copy.
-            if values.int(key) > 1 {
-                warnings.add(key, "is taken as 1 while there is one broker".to_owned());
-            }
-        }
+        let cluster = ClusterSettings::read(&values, &listeners, &mut problems);
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -160,6 +159,7 @@ impl BrokerConfig {
         Ok(Self {
             node_id,
             listeners,
+            controller_listeners,
             advertised,
             log_dirs,
             rack: values.text("broker.rack").filter(|rack| !rack.is_empty()),
@@ -191,18 +191,25 @@ impl BrokerConfig {
                     .millis("offsets.retention.check.interval.ms"),
                 compression: codec,
             },
+            cluster,
+            replication: ReplicationSettings::read(&values),
             warnings: warnings.0,
             settings,
         })
     }
 
-    /// The address a client that reached `local` is told to connect to.
-    pub(crate) fn advertised_to(&self, local: SocketAddr) -> AdvertisedAddress {
-        let listener = self
-            .listeners
+    /// The listener behind the address a client reached.
+    pub(crate) fn listener_at(&self, local: SocketAddr) -> Option<&Listener> {
+        self.listeners
             .iter()
             .find(|listener| listener.port == local.port())
-            .or_else(|| self.listeners.first());
+            .or_else(|| self.listeners.iter().find(|listener| listener.port == 0))
+            .or_else(|| self.listeners.first())
+    }
+
+    /// The address a client that reached `local` is told to connect to.
+    pub(crate) fn advertised_to(&self, local: SocketAddr) -> AdvertisedAddress {
+        let listener = self.listener_at(local);
         let advertised = self
             .advertised
             .iter()
@@ -263,6 +270,7 @@ impl BrokerConfig {
 pub(crate) fn log_config(layers: &Layers<'_>) -> LogConfig {
     let effective: Settings = TOPIC_KEYS
         .iter()
+        .filter(|key| !is_about_cluster(key.name))
         .filter_map(|key| Some((key.name.to_owned(), layers.topic_value(key)?.1)))
         .collect();
     LogConfig::parse(&effective, &LogConfig::default()).unwrap_or_else(|problems| {
@@ -331,14 +339,16 @@ impl Values<'_> {
         self.text(key).is_some_and(|value| value == "true")
     }
 
-    /// The listeners for clients: all but those that are only for controllers.
-    fn listeners(&self, problems: &mut Problems) -> Vec<Listener> {
+    /// The listeners for clients, and those that are only for controllers.
+    fn listeners(&self, problems: &mut Problems) -> (Vec<Listener>, Vec<Listener>) {
         const KEY: &str = "listeners";
-        let mut listeners = self.parse_listeners(KEY, problems);
         let controller = self.text("controller.listener.names").unwrap_or_default();
-        listeners.retain(|listener| {
-            !elements(&controller).any(|name| name.eq_ignore_ascii_case(&listener.name))
-        });
+        let (controller_listeners, listeners): (Vec<Listener>, Vec<Listener>) = self
+            .parse_listeners(KEY, problems)
+            .into_iter()
+            .partition(|listener| {
+                elements(&controller).any(|name| name.eq_ignore_ascii_case(&listener.name))
+            });
         let protocols = self
             .text("listener.security.protocol.map")
             .unwrap_or_default();
@@ -362,7 +372,7 @@ impl Values<'_> {
                 "names no address for clients; write it as PLAINTEXT://127.0.0.1:9092".to_owned(),
             );
         }
-        listeners
+        (listeners, controller_listeners)
     }
 
     fn advertised(&self, problems: &mut Problems) -> Vec<Listener> {
@@ -530,6 +540,7 @@ mod tests {
         ]))
         .unwrap();
         assert_eq!(config.listeners.len(), 1);
+        assert_eq!(config.controller_listeners.len(), 1);
         let reached = "10.0.0.7:9092".parse().unwrap();
         assert_eq!(config.advertised_to(reached).host, "localhost");
     }

@@ -1,7 +1,7 @@
 //! The keys a topic can be configured with. Every one of them has an effect; a key that is not
 //! here is refused, so that nobody relies on a setting that does nothing.
 
-use super::definition::{BOOLEAN, Definition, Kind, choice, int, long};
+use super::definition::{BOOLEAN, Definition, Kind, LIST, choice, int, long};
 
 /// Values of `compression.type`.
 pub(crate) const COMPRESSION_TYPES: &[&str] =
@@ -55,12 +55,24 @@ pub(crate) static TOPIC_KEYS: &[Definition] = &[
     )
     .falls_back_to(&["log.flush.interval.ms", "log.flush.scheduler.interval.ms"]),
     Definition::new(
+        FOLLOWER_THROTTLED,
+        LIST,
+        Some(""),
+        "Replicas that follow at no more than follower.replication.throttled.rate, as partition:broker, or * for all.",
+    ),
+    Definition::new(
         "index.interval.bytes",
         int(0),
         Some("4096"),
         "Bytes of records between two entries of the offset index.",
     )
     .falls_back_to(&["log.index.interval.bytes"]),
+    Definition::new(
+        LEADER_THROTTLED,
+        LIST,
+        Some(""),
+        "Replicas that are copied from at no more than leader.replication.throttled.rate, as partition:broker, or * for all.",
+    ),
     Definition::new(
         "max.compaction.lag.ms",
         long(1),
@@ -166,7 +178,26 @@ pub(crate) static TOPIC_KEYS: &[Definition] = &[
         "Milliseconds after which a segment is closed even if it is not full.",
     )
     .falls_back_to(&["log.roll.ms", "log.roll.hours"]),
+    Definition::new(
+        UNCLEAN_ELECTION,
+        BOOLEAN,
+        Some("false"),
+        "Whether a replica that is not in sync may become leader when no other is left, losing records.",
+    )
+    .falls_back_to(&["unclean.leader.election.enable"]),
 ];
+
+/// Which replicas follow slowly.
+pub(crate) const FOLLOWER_THROTTLED: &str = "follower.replication.throttled.replicas";
+/// Which replicas are copied from slowly.
+pub(crate) const LEADER_THROTTLED: &str = "leader.replication.throttled.replicas";
+/// Whether an election may lose records.
+pub(crate) const UNCLEAN_ELECTION: &str = "unclean.leader.election.enable";
+
+/// Whether the key is about the topic in its cluster, so that its logs do not know it.
+pub(crate) fn is_about_cluster(key: &str) -> bool {
+    [FOLLOWER_THROTTLED, LEADER_THROTTLED, UNCLEAN_ELECTION].contains(&key)
+}
 
 /// The smallest segment: smaller ones would cost a file for a handful of batches.
 pub(crate) const SEGMENT_BYTES_MIN: i32 = 1024;
@@ -207,6 +238,7 @@ mod tests {
     fn every_key_is_one_the_log_obeys_with_the_same_default() {
         let defaults = TOPIC_KEYS
             .iter()
+            .filter(|key| !is_about_cluster(key.name))
             .filter_map(|key| Some((key.name.to_owned(), key.default?.to_owned())))
             .collect();
         let obeyed = LogConfig::default();

@@ -17,6 +17,9 @@ pub(crate) struct TopicImage {
     pub(crate) partitions: BTreeMap<i32, PartitionState>,
     /// What has been set on it.
     pub(crate) config: Settings,
+    /// Replicas each partition gets when there are enough brokers; none where their number was
+    /// chosen by a person.
+    pub(crate) copies_wanted: Option<i16>,
 }
 
 impl TopicImage {
@@ -118,6 +121,13 @@ impl MetadataImage {
         self.brokers.get(&id).is_some_and(|broker| !broker.fenced)
     }
 
+    /// The brokers that may be given replicas.
+    pub(crate) fn usable_brokers(&self) -> impl Iterator<Item = &BrokerRegistration> {
+        self.brokers
+            .values()
+            .filter(|broker| !broker.fenced && !broker.shutting_down && !broker.leaving)
+    }
+
     /// The epoch of the next broker that registers.
     pub(crate) fn next_broker_epoch(&self) -> i64 {
         self.broker_epoch + 1
@@ -134,11 +144,15 @@ impl MetadataImage {
     }
 
     /// Applies one change. Deterministic, and total: a record about something that is not there
-    /// changes nothing.
+    /// changes nothing, and neither does one that was decided on an older state than the present
+    /// one, as a leader of the quorum that lost and regained its place could do.
     pub(crate) fn apply(&mut self, record: &MetadataRecord) {
         match record {
             MetadataRecord::Topic { name, id } => {
                 let name: Arc<str> = name.as_str().into();
+                if self.topics.get(&name).is_some_and(|topic| topic.id != *id) {
+                    return;
+                }
                 self.names.insert(*id, name.clone());
                 let config = self
                     .topics
@@ -151,6 +165,7 @@ impl MetadataImage {
                     id: *id,
                     partitions: BTreeMap::new(),
                     config,
+                    copies_wanted: None,
                 };
                 self.topics.insert(name, Arc::new(topic));
             }
@@ -160,7 +175,18 @@ impl MetadataImage {
                 state,
             } => {
                 if let Some(topic) = self.topic_mut(topic) {
-                    topic.partitions.insert(*index, state.clone());
+                    let outdated = topic
+                        .partitions
+                        .get(index)
+                        .is_some_and(|known| state.partition_epoch <= known.partition_epoch);
+                    if !outdated {
+                        topic.partitions.insert(*index, state.clone());
+                    }
+                }
+            }
+            MetadataRecord::Copies { topic, wanted } => {
+                if let Some(topic) = self.topic_mut(topic) {
+                    topic.copies_wanted = *wanted;
                 }
             }
             MetadataRecord::RemoveTopic { id } => {
@@ -202,6 +228,10 @@ impl MetadataImage {
             }
             MetadataRecord::Cluster { id } => self.cluster_id = Some(id.as_str().into()),
             MetadataRecord::Broker(broker) => {
+                let known = self.brokers.get(&broker.id);
+                if known.is_some_and(|known| broker.epoch < known.epoch) {
+                    return;
+                }
                 self.broker_epoch = self.broker_epoch.max(broker.epoch);
                 self.brokers.insert(broker.id, broker.clone());
             }
@@ -227,6 +257,12 @@ impl MetadataImage {
                     topic: topic.id,
                     index: *index,
                     state: partition.clone(),
+                });
+            }
+            if topic.copies_wanted.is_some() {
+                records.push(MetadataRecord::Copies {
+                    topic: topic.id,
+                    wanted: topic.copies_wanted,
                 });
             }
             let resource = ConfigResource::Topic(topic.name.to_string());
@@ -336,9 +372,36 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_was_decided_on_an_older_one_changes_nothing() {
+        let mut records = Vec::from(topic("a", 1));
+        let newer = |partition_epoch, leader| MetadataRecord::Partition {
+            topic: [1; 16],
+            index: 0,
+            state: PartitionState {
+                leader,
+                partition_epoch,
+                ..PartitionState::new(vec![0, 1])
+            },
+        };
+        records.extend([newer(2, 1), newer(2, 0), newer(1, 0)]);
+        records.push(MetadataRecord::Topic {
+            name: "a".to_owned(),
+            id: [2; 16],
+        });
+        let image = built(&records);
+        let topic = image.topic("a").unwrap();
+        assert_eq!((topic.id, topic.partitions[&0].leader), ([1; 16], 1));
+    }
+
+    #[test]
     fn records_about_what_is_not_there_change_nothing() {
         let image = built(&[
-            MetadataRecord::RemoveTopic { id: [9; 16] },
+            MetadataRecord::Partition {
+                topic: [9; 16],
+                index: 0,
+                state: PartitionState::new(vec![0]),
+            },
+            MetadataRecord::RemoveBroker { id: 9 },
             MetadataRecord::Config {
                 resource: ConfigResource::Topic("x".to_owned()),
                 key: "k".to_owned(),

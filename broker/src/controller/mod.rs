@@ -1,41 +1,68 @@
-//! What the cluster agrees on: topics, their partitions and configuration, producer ids.
+//! What the cluster agrees on: topics, their partitions and configuration, brokers, producer ids.
 //!
-//! Every change goes through [`Controller::commit`]: records are made durable in the journal,
-//! then applied to a new [`MetadataImage`], which replaces the old one for everybody at once.
-//! With one node the journal is the log of a quorum of one; `commit` is the only place that would
-//! change for a larger one. What a change means for this node's partitions is done after it is
-//! committed, and done again at the next start if a crash came in between.
+//! The metadata is a replicated log of records (`quorum`) and, on every node, the
+//! [`MetadataImage`] they add up to. The leader of the quorum is the active controller, which alone
+//! decides: a decision is a `plan`, a pure function from the image to records, made and agreed on
+//! one at a time. What may be decided is in `topics`, `topic_config`, `elections`, `isr`,
+//! `placement`, `reassignment`, `registration`, `internal_topics` and `membership`.
+//!
+//! Any node can be asked: `forward` takes what changes something to the active controller, where
+//! `serve` carries it out. What the active controller does by itself is in `active`; `liveness` is
+//! the only thing it knows that is not in the metadata. What the metadata means for the partitions
+//! of a node is not done here.
 
+mod active;
+mod elections;
 pub(crate) mod folder;
+mod forward;
 pub(crate) mod image;
-mod journal;
+mod internal_topics;
+mod isr;
+mod liveness;
+mod membership;
 pub(crate) mod operation;
+mod operations;
+mod placement;
+mod plan;
 pub(crate) mod quorum;
+mod reassignment;
 pub(crate) mod record;
+mod registration;
+mod serve;
 mod topic_config;
 pub(crate) mod topic_name;
 mod topics;
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::path::Path;
-use std::sync::Arc;
+#[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+pub(crate) use self::active::Background;
+#[cfg(test)]
+pub(crate) use self::forward::NoAnswer;
+pub(crate) use self::forward::Others;
 pub(crate) use self::image::{MetadataImage, TopicImage};
-use self::quorum::{Quorum, QuorumError};
-use self::record::{MetadataRecord, PartitionState, TopicId};
+use self::liveness::Sessions;
+use self::plan::Plan;
+use self::quorum::{Leadership, Quorum, QuorumError};
+use self::record::MetadataRecord;
 pub(crate) use self::topic_config::{ConfigChange, ConfigOperation};
-pub(crate) use self::topics::NewTopic;
+pub(crate) use self::topics::{NewTopic, internal_settings};
 use crate::config::BrokerConfig;
 use crate::config::layers::Layers;
 use crate::error_code;
 use crate::log::LogConfig;
-use crate::replica::Replicas;
 
 /// Why a change is refused.
 #[derive(Clone, Debug, Error, serde::Serialize, serde::Deserialize)]
@@ -62,54 +89,92 @@ impl ControllerError {
         )
     }
 
+    fn unknown_partition(name: &str, index: i32) -> Self {
+        Self::new(
+            error_code::UNKNOWN_TOPIC_OR_PARTITION,
+            format!("topic \"{name}\" has no partition {index}"),
+        )
+    }
+
     fn storage(error: &impl std::fmt::Display) -> Self {
         Self::new(error_code::KAFKA_STORAGE_ERROR, error.to_string())
     }
+
+    fn odd_answer() -> Self {
+        Self::new(
+            error_code::UNKNOWN_SERVER_ERROR,
+            "the active controller answered another question; are all brokers of the same version?",
+        )
+    }
 }
 
-/// Producer ids handed out per journal entry.
-const PRODUCER_ID_BLOCK: i64 = 1000;
-/// Partitions created at the same time.
-const CREATIONS_AT_ONCE: usize = 16;
-/// The folder of the journal, beside those of the partitions.
-const JOURNAL_FOLDER: &str = "__cluster_metadata";
+impl From<QuorumError> for ControllerError {
+    fn from(error: QuorumError) -> Self {
+        let code = match error {
+            QuorumError::NotLeader { .. } => error_code::NOT_CONTROLLER,
+            QuorumError::Storage(_) => error_code::KAFKA_STORAGE_ERROR,
+            QuorumError::Timeout => error_code::REQUEST_TIMED_OUT,
+            QuorumError::Refused(_) => error_code::INVALID_REQUEST,
+        };
+        Self::new(code, error.to_string())
+    }
+}
 
-/// The state machine of the cluster's metadata.
+/// The folder of the metadata, beside those of the partitions.
+pub(crate) const METADATA_FOLDER: &str = "__cluster_metadata";
+
+/// Ended connections that wait to be looked into; beyond that, sessions run out by themselves.
+const LOST_CONNECTIONS_MAX: usize = 1024;
+
+/// This node's part in deciding about the cluster's metadata, and what the APIs ask about it.
 pub(crate) struct Controller {
     config: Arc<BrokerConfig>,
-    cluster_id: String,
-    replicas: Arc<Replicas>,
-    quorum: Quorum,
-    /// Held from deciding a change until this node's partitions follow it, so that changes of one
-    /// topic do not overtake each other.
-    turn: tokio::sync::Mutex<()>,
-    /// Durably taken producer ids that nobody has yet.
-    producer_ids: Mutex<Range<i64>>,
+    cluster_id: OnceLock<String>,
+    quorum: Arc<Quorum>,
+    others: Arc<dyn Others>,
+    /// Held from deciding until that is agreed on. Inside: the term in which this node's metadata
+    /// is known to be complete, and decisions can be made on it.
+    turn: Arc<tokio::sync::Mutex<Option<u64>>>,
+    /// Held while the members of the quorum change.
+    membership: tokio::sync::Mutex<()>,
+    sessions: Mutex<Sessions>,
+    lost: mpsc::Sender<(i32, i64)>,
+    lost_receiver: tokio::sync::Mutex<mpsc::Receiver<(i32, i64)>>,
+    /// Producer ids that were taken for this node and that nobody has yet.
+    producer_ids: tokio::sync::Mutex<Range<i64>>,
+    /// Up to which version this node's partitions are what the metadata says.
+    applied: OnceLock<watch::Receiver<u64>>,
 }
 
 impl Controller {
-    /// Reads the journal in the data folder and makes this node's partitions agree with it.
-    ///
-    /// # Errors
-    /// When the journal cannot be read or a partition cannot be created.
-    pub(crate) async fn open(
+    /// The controller of a node that is a member of `quorum`, and reaches the others by `others`.
+    pub(crate) fn new(
         config: Arc<BrokerConfig>,
-        cluster_id: String,
-        data_folder: &Path,
-        replicas: Arc<Replicas>,
-    ) -> Result<Self, ControllerError> {
-        let folder = data_folder.join(JOURNAL_FOLDER);
-        let (quorum, existed) = Quorum::open(&folder, config.node_id).await?;
-        let controller = Self {
+        quorum: Arc<Quorum>,
+        others: Arc<dyn Others>,
+    ) -> Self {
+        let (lost, lost_receiver) = mpsc::channel(LOST_CONNECTIONS_MAX);
+        Self {
             config,
-            cluster_id,
-            replicas,
+            cluster_id: OnceLock::new(),
             quorum,
-            turn: tokio::sync::Mutex::new(()),
-            producer_ids: Mutex::new(0..0),
-        };
-        controller.reconcile(existed).await?;
-        Ok(controller)
+            others,
+            turn: Arc::default(),
+            membership: tokio::sync::Mutex::default(),
+            sessions: Mutex::default(),
+            lost,
+            lost_receiver: tokio::sync::Mutex::new(lost_receiver),
+            producer_ids: tokio::sync::Mutex::new(0..0),
+            applied: OnceLock::new(),
+        }
+    }
+
+    /// From now on, changes that were asked for here are answered when `applied` has reached
+    /// their version: when this node's partitions are what the metadata says.
+    pub(crate) fn wait_for_partitions(&self, applied: watch::Receiver<u64>) {
+        if self.applied.set(applied).is_err() {
+            tracing::error!("the partitions' version is given to the controller twice");
+        }
     }
 
     /// The metadata as of now.
@@ -122,9 +187,25 @@ impl Controller {
         self.quorum.watch()
     }
 
-    /// The cluster's id.
+    /// The cluster's id; empty until this node knows it.
     pub(crate) fn cluster_id(&self) -> &str {
-        &self.cluster_id
+        if let Some(id) = self.cluster_id.get() {
+            return id;
+        }
+        match self.image().cluster_id() {
+            Some(id) => self.cluster_id.get_or_init(|| id.to_string()),
+            None => "",
+        }
+    }
+
+    /// Who leads the quorum, as far as this node knows.
+    pub(crate) fn leadership(&self) -> Leadership {
+        *self.quorum.leadership().borrow()
+    }
+
+    /// Whether this node is the active controller.
+    pub(crate) fn is_active(&self) -> bool {
+        self.leadership().leader == Some(self.me())
     }
 
     /// The settings that apply to `topic`, as of `image`.
@@ -146,205 +227,102 @@ impl Controller {
         crate::config::log_config(&self.layers(image, Some(topic)))
     }
 
-    /// A producer id that was never handed out before, and never will be again.
+    /// A connection that carried the heartbeats of `broker` ended: its process may be gone.
+    pub(crate) fn connection_lost(&self, broker: i32, epoch: i64) {
+        if self.lost.try_send((broker, epoch)).is_err() {
+            tracing::debug!(broker, "too many connections ended at once");
+        }
+    }
+
+    fn me(&self) -> i32 {
+        self.config.node_id
+    }
+
+    /// A number in the configuration file, or its default.
+    fn number(&self, key: &str, default: u64) -> u64 {
+        let set = self.config.settings.get(key);
+        set.and_then(|value| value.trim().parse().ok())
+            .unwrap_or(default)
+    }
+
+    fn session_timeout(&self) -> Duration {
+        Duration::from_millis(self.number("broker.session.timeout.ms", 3000).max(1))
+    }
+
+    /// Makes a decision and has it agreed on; gives what `decide` gave, and metadata that has it.
+    /// Once agreement is asked for, it goes on even if the caller is cancelled.
     ///
     /// # Errors
-    /// When a new block of ids cannot be made durable.
-    pub(crate) async fn next_producer_id(&self) -> Result<i64, ControllerError> {
-        if let Some(id) = self.producer_ids.lock().next() {
-            return Ok(id);
+    /// `NOT_CONTROLLER` when this node may not decide; `REQUEST_TIMED_OUT` when it is not known
+    /// whether it was agreed on.
+    async fn decide<T>(
+        &self,
+        decide: impl FnOnce(&mut Plan<'_>) -> T,
+    ) -> Result<(T, Arc<MetadataImage>), ControllerError> {
+        let mut turn = self.turn.clone().lock_owned().await;
+        let leadership = self.leadership();
+        if leadership.leader != Some(self.me()) {
+            return Err(QuorumError::NotLeader {
+                leader: leadership.leader,
+            }
+            .into());
         }
-        let _turn = self.turn.lock().await;
-        // Someone else may have fetched a block meanwhile.
-        if let Some(id) = self.producer_ids.lock().next() {
-            return Ok(id);
+        if *turn != Some(leadership.term) {
+            // Whatever earlier leaders had agreed on is in the metadata when this is.
+            self.quorum.propose(Vec::new()).await?;
+            *turn = Some(leadership.term);
         }
-        let first = self.image().next_producer_id();
-        let next = first + PRODUCER_ID_BLOCK;
-        self.commit(vec![MetadataRecord::ProducerIds { next }])
-            .await?;
-        *self.producer_ids.lock() = first + 1..next;
-        Ok(first)
+        let image = self.image();
+        let (decided, records) = {
+            let mut plan = Plan::new(&image, &self.config);
+            let decided = decide(&mut plan);
+            (decided, plan.into_records())
+        };
+        if records.is_empty() {
+            return Ok((decided, image));
+        }
+        let quorum = self.quorum.clone();
+        // It ends when the quorum has answered, which it does in limited time.
+        let agreeing = tokio::spawn(async move {
+            let agreed = quorum.propose(records).await;
+            if agreed.is_err() {
+                // It may still come; the next decision waits until that is known.
+                *turn = None;
+            }
+            drop(turn);
+            agreed
+        });
+        match agreeing.await {
+            Ok(agreed) => Ok((decided, agreed?)),
+            Err(error) => Err(ControllerError::storage(&error)),
+        }
     }
 
-    /// Makes records durable and applies them. Once begun it completes, even if the caller is
-    /// cancelled.
-    async fn commit(
+    /// The brokers that vote in the metadata quorum; none while that changes.
+    pub(crate) fn voters(&self) -> Vec<i32> {
+        self.quorum.settled_voters().into_iter().collect()
+    }
+
+    /// As [`decide`](Self::decide), without having it agreed on.
+    fn validate<T>(&self, decide: impl FnOnce(&mut Plan<'_>) -> T) -> T {
+        decide(&mut Plan::new(&self.image(), &self.config))
+    }
+
+    /// Has records agreed on that were decided elsewhere on this node, which has to be the active
+    /// controller: topics found in the data folder of a cluster that was founded just now.
+    ///
+    /// # Errors
+    /// As for every decision.
+    pub(crate) async fn take_in(
         &self,
         records: Vec<MetadataRecord>,
-    ) -> Result<Arc<MetadataImage>, ControllerError> {
-        Ok(self.quorum.propose(records).await?)
-    }
-
-    /// Makes the partitions on disk agree with the journal after a start.
-    async fn reconcile(&self, journal_existed: bool) -> Result<(), ControllerError> {
-        let mut on_disk: BTreeMap<(String, TopicId), Vec<i32>> = BTreeMap::new();
-        for partition in self.replicas.list() {
-            on_disk
-                .entry((partition.topic().to_string(), partition.topic_id()))
-                .or_default()
-                .push(partition.index());
-        }
-        for ((name, id), indexes) in on_disk {
-            let image = self.image();
-            if image
-                .topic_by_id(&id)
-                .is_some_and(|topic| *topic.name == *name)
-            {
-                continue;
-            }
-            if image.is_removed(&id) {
-                self.delete_partitions(&name, id).await?;
-            } else if image.topic(&name).is_none() && topic_name::check(&name).is_ok() {
-                tracing::warn!(
-                    topic = name,
-                    "found records of a topic the metadata does not know; it is a topic again"
-                );
-                self.adopt(&name, id, &indexes).await?;
-            } else {
-                return Err(ControllerError::new(
-                    error_code::INCONSISTENT_TOPIC_ID,
-                    format!(
-                        "the folders of topic \"{name}\" belong to another topic of that name; move them out of the data folder"
-                    ),
-                ));
-            }
-            if !journal_existed {
-                // Ids of the lost journal may be remembered in these logs. The clock is ahead of
-                // every block that was handed out one by one.
-                let next = platform::clock::unix_millis();
-                self.commit(vec![MetadataRecord::ProducerIds { next }])
-                    .await?;
-            }
-        }
-        let image = self.image();
-        for topic in image.topics() {
-            if let Err(error) = self.open_partitions(&image, topic).await {
-                // The others are served; this one answers with a storage error.
-                tracing::error!(topic = %topic.name, %error, "a partition is out of service");
-            }
-            self.replicas
-                .update_config(&topic.name, self.log_config(&image, topic));
-        }
-        self.raise_leader_epochs().await
-    }
-
-    /// Gives every partition whose log may have lost its tail a new leader epoch, so that readers
-    /// who had read that tail find out (KIP-320), and the others their present one.
-    async fn raise_leader_epochs(&self) -> Result<(), ControllerError> {
-        let image = self.image();
-        let mut records = Vec::new();
-        let mut led = Vec::new();
-        for topic in image.topics() {
-            for (index, known) in &topic.partitions {
-                let Some(partition) = self.replicas.get(&topic.name, *index) else {
-                    continue;
-                };
-                let mut epoch = known.leader_epoch.max(partition.leader_epoch());
-                if partition.tail_in_doubt() {
-                    epoch += 1;
-                    records.push(MetadataRecord::Partition {
-                        topic: topic.id,
-                        index: *index,
-                        state: PartitionState {
-                            leader_epoch: epoch,
-                            partition_epoch: known.partition_epoch + 1,
-                            ..known.clone()
-                        },
-                    });
-                }
-                led.push((partition, epoch));
-            }
-        }
-        if !records.is_empty() {
-            self.commit(records).await?;
-        }
-        for (partition, epoch) in led {
-            partition.lead(epoch);
-        }
-        Ok(())
-    }
-
-    /// Takes a topic into the metadata whose records are there already.
-    async fn adopt(&self, name: &str, id: TopicId, indexes: &[i32]) -> Result<(), ControllerError> {
-        let count = indexes
-            .iter()
-            .max()
-            .map_or(0, |last| last.saturating_add(1));
-        let mut records = vec![MetadataRecord::Topic {
-            name: name.to_owned(),
-            id,
-        }];
-        for index in 0..count {
-            let epoch = self
-                .replicas
-                .get(name, index)
-                .map_or(0, |partition| partition.leader_epoch().max(0));
-            records.push(MetadataRecord::Partition {
-                topic: id,
-                index,
-                state: PartitionState {
-                    leader_epoch: epoch,
-                    ..PartitionState::new(vec![self.config.node_id])
-                },
-            });
-        }
-        if image::is_internal(name) {
-            records.extend(self.internal_config(name));
-        }
-        self.commit(records).await.map(|_| ())
-    }
-
-    /// Creates the partitions of `topic` that this node does not have yet.
-    async fn open_partitions(
-        &self,
-        image: &MetadataImage,
-        topic: &TopicImage,
     ) -> Result<(), ControllerError> {
-        let config = self.log_config(image, topic);
-        let missing: Vec<(i32, i32)> = topic
-            .partitions
-            .iter()
-            .filter(|(index, _)| self.replicas.get(&topic.name, **index).is_none())
-            .map(|(index, partition)| (*index, partition.leader_epoch))
-            .collect();
-        stream::iter(missing)
-            .map(|(index, epoch)| {
-                self.replicas
-                    .create(&topic.name, topic.id, index, config.clone(), epoch)
-            })
-            .buffer_unordered(CREATIONS_AT_ONCE)
-            .try_for_each(|_| std::future::ready(Ok(())))
-            .await
-            .map_err(|error| ControllerError::storage(&error))
-    }
-
-    /// Deletes the partitions of a removed topic and then forgets it.
-    async fn delete_partitions(&self, name: &str, id: TopicId) -> Result<(), ControllerError> {
-        tracing::debug!(topic = name, id = ?id, "deleting the records of a removed topic");
-        self.replicas
-            .delete(name)
-            .await
-            .map_err(|error| ControllerError::storage(&error))
-    }
-
-    /// The record of a new partition, led by this node.
-    fn new_partition(&self, topic: TopicId, index: i32) -> MetadataRecord {
-        MetadataRecord::Partition {
-            topic,
-            index,
-            state: PartitionState::new(vec![self.config.node_id]),
-        }
-    }
-}
-
-impl From<QuorumError> for ControllerError {
-    fn from(error: QuorumError) -> Self {
-        let code = match error {
-            QuorumError::NotLeader { .. } => error_code::NOT_CONTROLLER,
-            QuorumError::Storage(_) => error_code::KAFKA_STORAGE_ERROR,
-            QuorumError::Timeout => error_code::REQUEST_TIMED_OUT,
-        };
-        Self::new(code, error.to_string())
+        self.decide(|plan| {
+            for record in records {
+                plan.push(record);
+            }
+        })
+        .await
+        .map(|_| ())
     }
 }

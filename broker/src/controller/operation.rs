@@ -13,6 +13,8 @@ use super::{ControllerError, NewTopic};
 pub(crate) enum Operation {
     CreateTopics {
         topics: Vec<NewTopic>,
+        /// The ids they get, one per topic: who has to ask again recognizes its own.
+        ids: Vec<TopicId>,
         validate_only: bool,
     },
     DeleteTopic {
@@ -62,6 +64,17 @@ pub(crate) enum Operation {
     },
 }
 
+impl Operation {
+    /// Whether asking twice comes to the same as asking once, so that it may be sent again when
+    /// no answer came.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !matches!(
+            self,
+            Self::CreatePartitions { .. } | Self::AlterConfig { .. }
+        )
+    }
+}
+
 /// Which leader is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +105,9 @@ pub(crate) struct Reassignment {
     pub(crate) replicas: Option<Vec<i32>>,
 }
 
+/// A partition by topic and number, and what came of its election.
+pub(crate) type Elected = (String, i32, Result<(), ControllerError>);
+
 /// What came of an [`Operation`]; each names the one it belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,7 +122,7 @@ pub(crate) enum Outcome {
     /// One per change: the state that holds now.
     AlterIsr(Vec<Result<PartitionState, ControllerError>>),
     /// One per partition that was asked for, or that needed it.
-    ElectLeaders(Result<Vec<(String, i32, Result<(), ControllerError>)>, ControllerError>),
+    ElectLeaders(Result<Vec<Elected>, ControllerError>),
     /// One per change.
     Reassign(Vec<Result<(), ControllerError>>),
     /// Whether it is gone; if not, how many replicas it still keeps.

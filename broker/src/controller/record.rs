@@ -71,6 +71,17 @@ impl PartitionState {
             removing: Vec::new(),
         }
     }
+
+    /// Whether its replicas are being moved.
+    pub(crate) fn is_reassigned(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
+    /// Its replicas as they were before they began to be moved.
+    pub(crate) fn original_replicas(&self) -> Vec<i32> {
+        let added = |id: &&i32| !self.adding.contains(id);
+        self.replicas.iter().filter(added).copied().collect()
+    }
 }
 
 impl Endpoint {
@@ -104,6 +115,9 @@ pub(crate) struct BrokerRegistration {
     pub(crate) fenced: bool,
     /// It asked to stop; its leaders are being moved away.
     pub(crate) shutting_down: bool,
+    /// It is taken out of the cluster: its replicas are being moved away, and it gets no new ones.
+    #[serde(default)]
+    pub(crate) leaving: bool,
 }
 
 /// One change.
@@ -118,6 +132,9 @@ pub(crate) enum MetadataRecord {
         index: i32,
         state: PartitionState,
     },
+    /// How many replicas each partition of a topic is to have as soon as there are as many brokers;
+    /// none when it keeps what it has.
+    Copies { topic: TopicId, wanted: Option<i16> },
     /// A topic is gone; its records may still be on disk.
     RemoveTopic { id: TopicId },
     /// A setting changed; no value means that it is no longer set.

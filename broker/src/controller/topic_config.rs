@@ -1,10 +1,11 @@
 //! Changing the configuration of topics and, for what topics fall back to, of brokers.
 
+use super::ControllerError;
+use super::plan::{MIN_INSYNC, Plan, UNCLEAN};
 use super::record::{ConfigResource, MetadataRecord};
-use super::{Controller, ControllerError};
-use crate::config::broker_keys::broker_key;
+use crate::config::broker_keys::{broker_key, is_changeable};
 use crate::config::definition::{Definition, Kind, elements};
-use crate::config::layers::Settings;
+use crate::config::layers::{Layers, Settings};
 use crate::config::nearest;
 use crate::config::topic::{TOPIC_KEYS, topic_key};
 use crate::error_code;
@@ -77,13 +78,18 @@ fn known_topic_key(key: &str) -> Result<&'static Definition, ControllerError> {
     })
 }
 
-/// A broker's key that can be changed while it runs: one that topics fall back to.
-fn changeable_broker_key(key: &str) -> Result<&'static Definition, ControllerError> {
-    let inherited = TOPIC_KEYS
-        .iter()
-        .any(|definition| definition.falls_back_to.contains(&key));
+/// A key of `broker` (empty for all) that can be changed while it runs: one that topics fall back
+/// to.
+fn changeable_broker_key(key: &str, broker: &str) -> Result<&'static Definition, ControllerError> {
+    // Who may become leader depends on what all leaders waited for.
+    if key == MIN_INSYNC && !broker.is_empty() {
+        return Err(ControllerError::new(
+            error_code::INVALID_CONFIG,
+            format!("\"{key}\" is the same on all brokers; set it on a topic or for all brokers"),
+        ));
+    }
     match broker_key(key) {
-        Some(definition) if inherited => Ok(definition),
+        Some(definition) if is_changeable(key) => Ok(definition),
         Some(_) => Err(ControllerError::new(
             error_code::INVALID_CONFIG,
             format!(
@@ -97,41 +103,20 @@ fn changeable_broker_key(key: &str) -> Result<&'static Definition, ControllerErr
     }
 }
 
-impl Controller {
+impl Plan<'_> {
     /// Changes what is set on a topic or a broker. With `replace`, everything that is not in
     /// `changes` is unset as well.
     ///
     /// # Errors
     /// When the resource or a key does not exist or a value is not possible; nothing is changed
     /// then.
-    pub(crate) async fn alter_config(
-        &self,
+    pub(super) fn alter_config(
+        &mut self,
         resource: &ConfigResource,
         changes: &[ConfigChange],
         replace: bool,
-        validate_only: bool,
     ) -> Result<(), ControllerError> {
-        let _turn = self.turn.lock().await;
-        let image = self.image();
-        let before = match resource {
-            ConfigResource::Topic(name) => image
-                .topic(name)
-                .ok_or_else(|| ControllerError::unknown_topic(name))?
-                .config
-                .clone(),
-            ConfigResource::Broker(name) => {
-                if !name.is_empty() && *name != self.config.node_id.to_string() {
-                    return Err(ControllerError::new(
-                        error_code::INVALID_REQUEST,
-                        format!(
-                            "there is no broker \"{name}\"; the only one is {}",
-                            self.config.node_id
-                        ),
-                    ));
-                }
-                image.broker_config(name).cloned().unwrap_or_default()
-            }
-        };
+        let before = self.settings_of(resource)?;
         let mut after = if replace {
             Settings::new()
         } else {
@@ -150,46 +135,94 @@ impl Controller {
             }
             let definition = match resource {
                 ConfigResource::Topic(_) => known_topic_key(&change.key)?,
-                ConfigResource::Broker(_) => changeable_broker_key(&change.key)?,
+                ConfigResource::Broker(name) => changeable_broker_key(&change.key, name)?,
             };
-            let effective = || match resource {
-                ConfigResource::Topic(name) => {
-                    let topic = image.topic(name).map(|topic| &**topic);
-                    self.layers(&image, topic)
-                        .topic_value(definition)
-                        .map(|(_, value)| value)
-                }
-                ConfigResource::Broker(_) => self
-                    .layers(&image, None)
-                    .broker_value(definition)
-                    .map(|setting| setting.value),
-            };
+            let effective = || self.effective(resource, definition);
             apply(&mut after, definition, &change.operation, effective)?;
         }
         match resource {
             ConfigResource::Topic(_) => check_topic_settings(&after)?,
-            ConfigResource::Broker(_) => {
+            ConfigResource::Broker(name) => {
                 for (key, value) in &after {
-                    check_value(changeable_broker_key(key)?, value)?;
+                    check_value(changeable_broker_key(key, name)?, value)?;
                 }
             }
         }
         let records = difference(resource, &before, &after);
-        if validate_only || records.is_empty() {
-            return Ok(());
+        let concerns = |name: &str| {
+            records
+                .iter()
+                .any(|record| matches!(record, MetadataRecord::Config { key, .. } if key == name))
+        };
+        let (fewer_needed, unclean) = (concerns(MIN_INSYNC), concerns(UNCLEAN));
+        for record in records {
+            self.push(record);
         }
-        let image = self.commit(records).await?;
-        for topic in image.topics() {
-            let affected = match resource {
-                ConfigResource::Topic(name) => &*topic.name == name.as_str(),
-                ConfigResource::Broker(_) => true,
-            };
-            if affected {
-                self.replicas
-                    .update_config(&topic.name, self.log_config(&image, topic));
-            }
+        let only = match resource {
+            ConfigResource::Topic(name) => Some(name.as_str()),
+            ConfigResource::Broker(_) => None,
+        };
+        if fewer_needed {
+            self.recount_eligible(only);
+        }
+        if unclean {
+            self.elect_missing();
         }
         Ok(())
+    }
+
+    fn settings_of(&self, resource: &ConfigResource) -> Result<Settings, ControllerError> {
+        match resource {
+            ConfigResource::Topic(name) => self
+                .image()
+                .topic(name)
+                .map(|topic| topic.config.clone())
+                .ok_or_else(|| ControllerError::unknown_topic(name)),
+            ConfigResource::Broker(name) => {
+                let known = name.is_empty()
+                    || self
+                        .image()
+                        .brokers()
+                        .any(|broker| broker.id.to_string() == *name);
+                if !known {
+                    let ids: Vec<String> = self
+                        .image()
+                        .brokers()
+                        .map(|broker| broker.id.to_string())
+                        .collect();
+                    return Err(ControllerError::new(
+                        error_code::INVALID_REQUEST,
+                        format!(
+                            "there is no broker \"{name}\"; the brokers are {}",
+                            ids.join(", ")
+                        ),
+                    ));
+                }
+                Ok(self
+                    .image()
+                    .broker_config(name)
+                    .cloned()
+                    .unwrap_or_default())
+            }
+        }
+    }
+
+    /// The value that counts for a key before the change.
+    fn effective(&self, resource: &ConfigResource, key: &'static Definition) -> Option<String> {
+        let (topic, broker) = match resource {
+            ConfigResource::Topic(name) => (self.image().topic(name), None),
+            ConfigResource::Broker(name) => (None, self.image().broker_config(name)),
+        };
+        let layers = Layers {
+            topic: topic.map(|topic| &topic.config),
+            broker,
+            all_brokers: self.image().broker_config(""),
+            file: &self.config().settings,
+        };
+        match resource {
+            ConfigResource::Topic(_) => layers.topic_value(key).map(|(_, value)| value),
+            ConfigResource::Broker(_) => layers.broker_value(key).map(|setting| setting.value),
+        }
     }
 }
 

@@ -1,15 +1,17 @@
 //! Creating and deleting topics, and adding partitions.
 
-use std::sync::Arc;
-
-use super::image::{MetadataImage, TopicImage, is_internal};
-use super::record::{ConfigResource, MetadataRecord, TopicId};
-use super::{Controller, ControllerError, topic_config, topic_name};
+use super::image::is_internal;
+use super::operation::PlannedTopic;
+use super::placement::too_few;
+use super::plan::Plan;
+use super::record::{ConfigResource, MetadataRecord, PartitionState, TopicId};
+use super::{ControllerError, topic_config, topic_name};
+use crate::config::BrokerConfig;
 use crate::config::layers::Settings;
 use crate::error_code;
 
 /// Partitions one request may create, as in Kafka; each is a folder with open files.
-const PARTITIONS_PER_REQUEST_MAX: i32 = 10_000;
+pub(super) const PARTITIONS_PER_REQUEST_MAX: i32 = 10_000;
 
 /// A topic that is asked for.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -18,7 +20,7 @@ pub(crate) struct NewTopic {
     pub(crate) name: String,
     /// How many partitions; -1 for the broker's default.
     pub(crate) partitions: i32,
-    /// How many replicas; -1 for the broker's default.
+    /// How many replicas; -1 leaves it to the cluster.
     pub(crate) replication_factor: i16,
     /// The brokers of each partition, if chosen by the caller.
     pub(crate) assignments: Vec<(i32, Vec<i32>)>,
@@ -36,100 +38,261 @@ impl NewTopic {
             ..Self::default()
         }
     }
+
+    /// One of Kafka's own topics.
+    pub(super) fn internal(name: &str, config: &BrokerConfig) -> Self {
+        Self {
+            partitions: config.offsets_topic_partitions,
+            config: internal_settings(config),
+            ..Self::named(name)
+        }
+    }
 }
 
-impl Controller {
-    /// Creates topics, those that can be. With `validate_only` it only says what would happen.
-    /// Gives one result per topic, in order.
-    pub(crate) async fn create_topics(
-        &self,
+/// What is set on Kafka's own topics.
+pub(crate) fn internal_settings(config: &BrokerConfig) -> Settings {
+    [
+        ("cleanup.policy", "compact".to_owned()),
+        ("compression.type", "producer".to_owned()),
+        (
+            "segment.bytes",
+            config.offsets_topic_segment_bytes.to_string(),
+        ),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+impl Plan<'_> {
+    /// Creates topics, those that can be, each decided after the ones before it. `ids` are theirs.
+    pub(super) fn create_topics(
+        &mut self,
         topics: &[NewTopic],
-        validate_only: bool,
-    ) -> Vec<Result<Arc<TopicImage>, ControllerError>> {
-        let _turn = self.turn.lock().await;
-        // Decided one after the other, each against the topics before it.
-        let mut image = MetadataImage::clone(&self.image());
-        let mut partitions_left = PARTITIONS_PER_REQUEST_MAX;
-        let mut records = Vec::new();
-        let mut results = Vec::with_capacity(topics.len());
-        for topic in topics {
-            let result = self
-                .plan_topic(&image, topic, partitions_left)
-                .map(|planned| {
-                    for record in &planned {
-                        image.apply(record);
-                    }
-                    records.extend(planned);
-                })
-                .and_then(|()| {
-                    image
-                        .topic(&topic.name)
-                        .cloned()
-                        .ok_or_else(|| ControllerError::unknown_topic(&topic.name))
-                });
-            if let Ok(created) = &result {
-                partitions_left -= created.partition_count();
-            }
-            results.push(result);
-        }
-        if validate_only || records.is_empty() {
-            return results;
-        }
-        let image = match self.commit(records).await {
-            Ok(image) => image,
-            Err(error) => {
-                return results
-                    .into_iter()
-                    .map(|result| result.and(Err(error.clone())))
-                    .collect();
-            }
-        };
-        for result in &mut results {
-            let Ok(topic) = result else { continue };
-            if let Err(error) = self.open_partitions(&image, topic).await {
-                // A topic without its logs is of no use to anybody.
-                tracing::error!(topic = %topic.name, %error, "cannot create a topic's logs; it is removed again");
-                let (name, id) = (topic.name.clone(), topic.id);
-                if let Err(error) = self.remove(&name, id).await {
-                    tracing::error!(topic = %name, %error, "cannot remove a topic that has no logs");
+        ids: &[TopicId],
+    ) -> Vec<Result<PlannedTopic, ControllerError>> {
+        let mut left = PARTITIONS_PER_REQUEST_MAX;
+        topics
+            .iter()
+            .enumerate()
+            .map(|(position, topic)| {
+                let id = ids.get(position).copied();
+                let id = id.unwrap_or_else(platform::random::uuid);
+                if let Some(own) = self.created_before(&topic.name, id) {
+                    return Ok(own);
                 }
-                *result = Err(error);
-            }
-        }
-        results
+                let planned = self.create_topic(topic, id, left)?;
+                left -= i32::try_from(planned.partitions.len()).unwrap_or(left);
+                Ok(planned)
+            })
+            .collect()
     }
 
-    /// Deletes a topic and its records.
-    ///
-    /// # Errors
-    /// When it does not exist or the deletion cannot be made durable.
-    pub(crate) async fn delete_topic(
-        &self,
-        name: &str,
+    /// The topic if it has this very id: it was asked for before, and the answer was lost.
+    fn created_before(&self, name: &str, id: TopicId) -> Option<PlannedTopic> {
+        let topic = self.image().topic(name).filter(|topic| topic.id == id)?;
+        Some(PlannedTopic {
+            name: topic.name.to_string(),
+            id,
+            partitions: topic
+                .partitions
+                .values()
+                .map(|state| state.replicas.clone())
+                .collect(),
+            config: topic.config.clone(),
+        })
+    }
+
+    fn create_topic(
+        &mut self,
+        topic: &NewTopic,
         id: TopicId,
-    ) -> Result<(), ControllerError> {
-        let _turn = self.turn.lock().await;
-        if self.image().topic(name).is_none_or(|topic| topic.id != id) {
+        left: i32,
+    ) -> Result<PlannedTopic, ControllerError> {
+        let name = &topic.name;
+        self.check_name(name)?;
+        let chosen = topic.assignments.is_empty() && topic.replication_factor == -1;
+        let (partitions, wanted) = self.replicas_of_new(topic, left)?;
+        topic_config::check_topic_settings(&topic.config)?;
+        let states = partitions
+            .iter()
+            .map(|replicas| self.new_partition(replicas))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        self.push(MetadataRecord::Topic {
+            name: name.clone(),
+            id,
+        });
+        for (index, state) in (0..).zip(states) {
+            self.put_partition(id, index, state);
+        }
+        for (key, value) in &topic.config {
+            self.push(MetadataRecord::Config {
+                resource: ConfigResource::Topic(name.clone()),
+                key: key.clone(),
+                value: Some(value.clone()),
+            });
+        }
+        if chosen && wanted > 1 {
+            self.push(MetadataRecord::Copies {
+                topic: id,
+                wanted: Some(wanted),
+            });
+        }
+        Ok(PlannedTopic {
+            name: name.clone(),
+            id,
+            partitions,
+            config: topic.config.clone(),
+        })
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), ControllerError> {
+        topic_name::check(name).map_err(|message| {
+            ControllerError::new(error_code::INVALID_TOPIC_EXCEPTION, message)
+        })?;
+        if self.image().topic(name).is_some() {
+            return Err(ControllerError::new(
+                error_code::TOPIC_ALREADY_EXISTS,
+                format!("topic \"{name}\" exists already"),
+            ));
+        }
+        let twin = self
+            .image()
+            .topics()
+            .find(|other| topic_name::collide(name, &other.name));
+        if let Some(twin) = twin {
+            return Err(ControllerError::new(
+                error_code::INVALID_TOPIC_EXCEPTION,
+                format!(
+                    "topic \"{name}\" differs from \"{}\" only in '.' and '_'; choose another name",
+                    twin.name
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The replicas of each partition of a new topic, and how many were wanted of each.
+    fn replicas_of_new(
+        &self,
+        topic: &NewTopic,
+        left: i32,
+    ) -> Result<(Vec<Vec<i32>>, i16), ControllerError> {
+        let too_many = || {
+            ControllerError::new(
+                error_code::POLICY_VIOLATION,
+                format!(
+                    "a request may create at most {PARTITIONS_PER_REQUEST_MAX} partitions; ask for fewer"
+                ),
+            )
+        };
+        if !topic.assignments.is_empty() {
+            let partitions = self.assigned(topic)?;
+            if partitions.len() > usize::try_from(left).unwrap_or(0) {
+                return Err(too_many());
+            }
+            return Ok((partitions, -1));
+        }
+        let live = self.usable().len();
+        let (factor, wanted) = match topic.replication_factor {
+            -1 => {
+                let wanted = self.copies_wanted(&topic.name, &topic.config);
+                // One is missing if there is none at all, which is then said.
+                (
+                    wanted.min(i16::try_from(live).unwrap_or(wanted)).max(1),
+                    wanted,
+                )
+            }
+            factor if factor < 1 => return Err(too_few(factor, live)),
+            factor => (factor, factor),
+        };
+        let count = match topic.partitions {
+            -1 => self.config().partitions_default,
+            count if count < 1 => {
+                return Err(ControllerError::new(
+                    error_code::INVALID_PARTITIONS,
+                    format!("{count} partitions are not possible; use at least 1"),
+                ));
+            }
+            count => count,
+        };
+        if count > left {
+            return Err(too_many());
+        }
+        Ok((self.place(count, factor, platform::random::u64())?, wanted))
+    }
+
+    fn assigned(&self, topic: &NewTopic) -> Result<Vec<Vec<i32>>, ControllerError> {
+        if topic.partitions != -1 || topic.replication_factor != -1 {
+            return Err(ControllerError::new(
+                error_code::INVALID_REQUEST,
+                "an assignment says how many partitions and replicas there are; leave both at -1",
+            ));
+        }
+        let mut assignments = topic.assignments.clone();
+        assignments.sort_unstable();
+        let indexes = assignments.iter().map(|(index, _)| *index);
+        if !indexes.eq(0..i32::try_from(assignments.len()).unwrap_or(i32::MAX)) {
+            return Err(ControllerError::new(
+                error_code::INVALID_REPLICA_ASSIGNMENT,
+                "the assigned partitions must be numbered from 0 without gaps",
+            ));
+        }
+        let factor = assignments.first().map_or(0, |(_, brokers)| brokers.len());
+        for (_, brokers) in &assignments {
+            self.check_assignment(brokers)?;
+            if brokers.len() != factor {
+                return Err(ControllerError::new(
+                    error_code::INVALID_REPLICA_ASSIGNMENT,
+                    "all partitions of a topic must be assigned to the same number of brokers",
+                ));
+            }
+        }
+        Ok(assignments
+            .into_iter()
+            .map(|(_, brokers)| brokers)
+            .collect())
+    }
+
+    /// A new partition on these brokers, of which at least one has to be there.
+    fn new_partition(&self, replicas: &[i32]) -> Result<PartitionState, ControllerError> {
+        let mut state = PartitionState::new(replicas.to_vec());
+        state.isr.retain(|id| self.may_lead(*id));
+        match state.isr.first() {
+            Some(leader) => state.leader = *leader,
+            None => {
+                return Err(ControllerError::new(
+                    error_code::INVALID_REPLICA_ASSIGNMENT,
+                    format!("none of the assigned brokers {replicas:?} is live"),
+                ));
+            }
+        }
+        Ok(state)
+    }
+
+    /// Deletes a topic; its records follow on every node that has them.
+    pub(super) fn delete_topic(&mut self, name: &str, id: TopicId) -> Result<(), ControllerError> {
+        if self.image().topic(name).is_some_and(|topic| topic.id == id) {
+            self.push(MetadataRecord::RemoveTopic { id });
+        } else if !self.image().is_removed(&id) {
+            // Otherwise it was asked for before, and the answer was lost.
             return Err(ControllerError::unknown_topic(name));
         }
-        self.remove(name, id).await
+        Ok(())
     }
 
     /// Gives a topic `count` partitions in all.
-    ///
-    /// # Errors
-    /// When it does not exist, has as many already, or the assignment is not possible.
-    pub(crate) async fn create_partitions(
-        &self,
+    pub(super) fn create_partitions(
+        &mut self,
         name: &str,
         count: i32,
         assignments: Option<&[Vec<i32>]>,
-        validate_only: bool,
     ) -> Result<(), ControllerError> {
-        let _turn = self.turn.lock().await;
-        let image = self.image();
-        let topic = image
+        let topic = self
+            .image()
             .topic(name)
+            .cloned()
             .ok_or_else(|| ControllerError::unknown_topic(name))?;
         let current = topic.partition_count();
         if is_internal(name) {
@@ -148,225 +311,63 @@ impl Controller {
                 ),
             ));
         }
-        if let Some(assignments) = assignments {
-            if i64::try_from(assignments.len()) != Ok(i64::from(count - current)) {
-                return Err(ControllerError::new(
-                    error_code::INVALID_REPLICA_ASSIGNMENT,
-                    format!(
-                        "{} assignments are given for {} new partitions; give one for each",
-                        assignments.len(),
-                        count - current
-                    ),
-                ));
+        let factor = topic
+            .partitions
+            .values()
+            .next()
+            .map_or(1, |state| state.original_replicas().len());
+        let partitions = match assignments {
+            Some(assignments) => {
+                self.check_new_assignments(assignments, count - current, factor)?;
+                assignments.to_vec()
             }
-            for brokers in assignments {
-                self.check_assignment(brokers)?;
+            None => {
+                let mut factor = i16::try_from(factor).unwrap_or(i16::MAX);
+                if topic.copies_wanted.is_some() {
+                    // The missing ones follow when there are more brokers.
+                    let live = i16::try_from(self.usable().len()).unwrap_or(i16::MAX);
+                    factor = factor.min(live.max(1));
+                }
+                self.place(count - current, factor, platform::random::u64())?
             }
-        }
-        if validate_only {
-            return Ok(());
-        }
-        let records = (current..count)
-            .map(|index| self.new_partition(topic.id, index))
-            .collect();
-        let image = self.commit(records).await?;
-        match image.topic(name) {
-            Some(topic) => self.open_partitions(&image, topic).await,
-            None => Ok(()),
-        }
-    }
-
-    /// One of Kafka's own topics, created if it is not there yet.
-    ///
-    /// # Errors
-    /// When it cannot be created.
-    pub(crate) async fn ensure_internal_topic(
-        &self,
-        name: &str,
-    ) -> Result<Arc<TopicImage>, ControllerError> {
-        if let Some(topic) = self.image().topic(name) {
-            return Ok(topic.clone());
-        }
-        let new = NewTopic {
-            name: name.to_owned(),
-            partitions: self.config.offsets_topic_partitions,
-            replication_factor: 1,
-            assignments: Vec::new(),
-            config: self.internal_settings(),
         };
-        match self.create_topics(&[new], false).await.pop() {
-            Some(Err(error)) if error.code == error_code::TOPIC_ALREADY_EXISTS => self
-                .image()
-                .topic(name)
-                .cloned()
-                .ok_or_else(|| ControllerError::unknown_topic(name)),
-            Some(result) => result,
-            None => Err(ControllerError::unknown_topic(name)),
-        }
-    }
-
-    /// What is set on Kafka's own topics.
-    fn internal_settings(&self) -> Settings {
-        [
-            ("cleanup.policy", "compact".to_owned()),
-            ("compression.type", "producer".to_owned()),
-            (
-                "segment.bytes",
-                self.config.offsets_topic_segment_bytes.to_string(),
-            ),
-        ]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
-    }
-
-    pub(super) fn internal_config(&self, name: &str) -> impl Iterator<Item = MetadataRecord> {
-        let resource = ConfigResource::Topic(name.to_owned());
-        self.internal_settings()
-            .into_iter()
-            .map(move |(key, value)| MetadataRecord::Config {
-                resource: resource.clone(),
-                key,
-                value: Some(value),
-            })
-    }
-
-    async fn remove(&self, name: &str, id: TopicId) -> Result<(), ControllerError> {
-        self.commit(vec![MetadataRecord::RemoveTopic { id }])
-            .await?;
-        if let Err(error) = self.delete_partitions(name, id).await {
-            // The topic is gone for clients; its files are tried again at the next start.
-            tracing::error!(topic = name, %error, "cannot delete the records of a removed topic yet");
+        let states = partitions
+            .iter()
+            .map(|replicas| self.new_partition(replicas))
+            .collect::<Result<Vec<_>, _>>()?;
+        for (index, state) in (current..).zip(states) {
+            self.put_partition(topic.id, index, state);
         }
         Ok(())
     }
 
-    /// The records that create `topic`.
-    fn plan_topic(
+    fn check_new_assignments(
         &self,
-        image: &MetadataImage,
-        topic: &NewTopic,
-        partitions_left: i32,
-    ) -> Result<Vec<MetadataRecord>, ControllerError> {
-        let name = &topic.name;
-        topic_name::check(name).map_err(|message| {
-            ControllerError::new(error_code::INVALID_TOPIC_EXCEPTION, message)
-        })?;
-        if image.topic(name).is_some() {
+        assignments: &[Vec<i32>],
+        wanted: i32,
+        factor: usize,
+    ) -> Result<(), ControllerError> {
+        if i32::try_from(assignments.len()) != Ok(wanted) {
             return Err(ControllerError::new(
-                error_code::TOPIC_ALREADY_EXISTS,
-                format!("topic \"{name}\" exists already"),
-            ));
-        }
-        let twin = image
-            .topics()
-            .find(|other| topic_name::collide(name, &other.name));
-        if let Some(twin) = twin {
-            return Err(ControllerError::new(
-                error_code::INVALID_TOPIC_EXCEPTION,
+                error_code::INVALID_REPLICA_ASSIGNMENT,
                 format!(
-                    "topic \"{name}\" differs from \"{}\" only in '.' and '_'; choose another name",
-                    twin.name
+                    "{} assignments are given for {wanted} new partitions; give one for each",
+                    assignments.len()
                 ),
             ));
         }
-        let partitions = self.partition_count(topic, partitions_left)?;
-        topic_config::check_topic_settings(&topic.config)?;
-
-        let id = platform::random::uuid();
-        let mut records = vec![MetadataRecord::Topic {
-            name: name.clone(),
-            id,
-        }];
-        records.extend((0..partitions).map(|index| self.new_partition(id, index)));
-        records.extend(
-            topic
-                .config
-                .iter()
-                .map(|(key, value)| MetadataRecord::Config {
-                    resource: ConfigResource::Topic(name.clone()),
-                    key: key.clone(),
-                    value: Some(value.clone()),
-                }),
-        );
-        Ok(records)
-    }
-
-    /// Checks partitions, replicas and assignment of a new topic.
-    fn partition_count(&self, topic: &NewTopic, left: i32) -> Result<i32, ControllerError> {
-        let count = if topic.assignments.is_empty() {
-            match topic.replication_factor {
-                -1 | 1 => {}
-                factor if factor < 1 => {
-                    return Err(ControllerError::new(
-                        error_code::INVALID_REPLICATION_FACTOR,
-                        format!("replication factor {factor} is not possible; use at least 1"),
-                    ));
-                }
-                factor => {
-                    return Err(ControllerError::new(
-                        error_code::INVALID_REPLICATION_FACTOR,
-                        format!(
-                            "replication factor {factor} is larger than the number of brokers, 1; lower it"
-                        ),
-                    ));
-                }
-            }
-            match topic.partitions {
-                -1 => self.config.partitions_default,
-                count if count < 1 => {
-                    return Err(ControllerError::new(
-                        error_code::INVALID_PARTITIONS,
-                        format!("{count} partitions are not possible; use at least 1"),
-                    ));
-                }
-                count => count,
-            }
-        } else {
-            if topic.partitions != -1 || topic.replication_factor != -1 {
-                return Err(ControllerError::new(
-                    error_code::INVALID_REQUEST,
-                    "an assignment says how many partitions and replicas there are; leave both at -1",
-                ));
-            }
-            let mut indexes: Vec<i32> = topic.assignments.iter().map(|(index, _)| *index).collect();
-            indexes.sort_unstable();
-            if !indexes
-                .iter()
-                .copied()
-                .eq(0..i32::try_from(indexes.len()).unwrap_or(i32::MAX))
-            {
+        for brokers in assignments {
+            self.check_assignment(brokers)?;
+            if brokers.len() != factor {
                 return Err(ControllerError::new(
                     error_code::INVALID_REPLICA_ASSIGNMENT,
-                    "the assigned partitions must be numbered from 0 without gaps",
+                    format!(
+                        "assignment {brokers:?} has {} brokers, and the topic's partitions have {factor} replicas",
+                        brokers.len()
+                    ),
                 ));
             }
-            for (_, brokers) in &topic.assignments {
-                self.check_assignment(brokers)?;
-            }
-            i32::try_from(indexes.len()).unwrap_or(i32::MAX)
-        };
-        if count > left {
-            return Err(ControllerError::new(
-                error_code::POLICY_VIOLATION,
-                format!(
-                    "a request may create at most {PARTITIONS_PER_REQUEST_MAX} partitions; ask for fewer"
-                ),
-            ));
         }
-        Ok(count)
-    }
-
-    fn check_assignment(&self, brokers: &[i32]) -> Result<(), ControllerError> {
-        if brokers == [self.config.node_id] {
-            return Ok(());
-        }
-        Err(ControllerError::new(
-            error_code::INVALID_REPLICA_ASSIGNMENT,
-            format!(
-                "assignment {brokers:?} is not possible; the only broker is {}",
-                self.config.node_id
-            ),
-        ))
+        Ok(())
     }
 }

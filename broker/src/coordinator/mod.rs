@@ -4,7 +4,8 @@
 //! - `group` with `join`, `sync` and `rebalance` is the state machine of one group, free of I/O;
 //!   `member`, `state`, `committed` and `answer` are its nouns.
 //! - `record` is the format of `__consumer_offsets`, `replay` rebuilds groups from it.
-//! - `shard` owns the groups of one offsets partition: locks, log writes, deadlines, expiry.
+//! - `shard` owns the groups of one offsets partition this node leads: locks, log writes,
+//!   deadlines, expiry. `shards` opens and closes them as leadership comes and goes.
 //! - `service` is what the APIs call; `storage` and `node_storage` are what it needs of the broker.
 //!
 //! Not here: the consumer group protocol of KIP-848, share and streams groups, transactions.
@@ -25,10 +26,13 @@ mod replay;
 mod service;
 mod settings;
 mod shard;
+mod shards;
 mod state;
 mod storage;
 mod sync;
 
+#[cfg(test)]
+mod failover_tests;
 #[cfg(test)]
 mod group_properties;
 #[cfg(test)]

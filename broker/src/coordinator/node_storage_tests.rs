@@ -1,58 +1,44 @@
 //! The coordinator on real logs in a folder.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use super::{
     answer::Identity, committed::TopicPartition, record::OffsetValue, service::GroupCoordinator,
     storage::OFFSETS_TOPIC,
 };
 use crate::{
-    config::BrokerConfig,
+    Broker,
     controller::{Controller, NewTopic},
     replica::Replicas,
 };
 
-/// The rooms of a broker that the coordinator needs, without a network.
+/// The rooms of a broker that the coordinator needs.
 struct Rooms {
     controller: Arc<Controller>,
     replicas: Arc<Replicas>,
-    groups: GroupCoordinator,
+    groups: Arc<GroupCoordinator>,
+    broker: Broker,
 }
 
 impl Rooms {
     async fn open(folder: &Path) -> Self {
-        let properties: BTreeMap<String, String> = [
-            ("log.dirs", folder.to_str().unwrap()),
-            ("offsets.topic.num.partitions", "5"),
-        ]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-        let config = Arc::new(BrokerConfig::from_properties(&properties).unwrap());
-        let replicas = Replicas::open(config.log_dirs.clone(), config.log_options())
+        let broker = Broker::builder()
+            .listen("127.0.0.1:0")
+            .data_dir(folder)
+            .property("offsets.topic.num.partitions", "5")
+            .start()
             .await
             .unwrap();
-        let controller = Controller::open(
-            Arc::clone(&config),
-            "cluster".into(),
-            folder,
-            Arc::clone(&replicas),
-        )
-        .await
-        .unwrap();
-        let controller = Arc::new(controller);
-        let groups = GroupCoordinator::new(&config, Arc::clone(&replicas), Arc::clone(&controller));
-        groups.start().await;
         Self {
-            controller,
-            replicas,
-            groups,
+            controller: Arc::clone(&broker.node.controller),
+            replicas: Arc::clone(&broker.node.replicas),
+            groups: Arc::clone(&broker.node.groups),
+            broker,
         }
     }
 
     async fn close(self) {
-        self.groups.shutdown().await;
-        self.replicas.shutdown().await.unwrap();
+        self.broker.shutdown().await;
     }
 
     /// Creates a topic and gives its id.

@@ -11,7 +11,7 @@ use super::{
     group::Group,
     moment::Moment,
     record::{GroupValue, OffsetValue, RecordFormatError, RecordKey},
-    storage::{GroupStorage, StorageError},
+    storage::{GroupStorage, StorageError, Term},
 };
 
 /// The most bytes one batch of the offsets topic may decompress to.
@@ -30,7 +30,7 @@ struct Remembered {
 }
 
 impl Replay {
-    /// Reads the whole log of `partition`.
+    /// Reads the whole log of `partition`; also says where it ended.
     ///
     /// # Errors
     /// When the log can't be read or a batch in it is corrupt. A single record that this broker
@@ -38,13 +38,14 @@ impl Replay {
     pub(crate) async fn of(
         storage: &dyn GroupStorage,
         partition: i32,
-    ) -> Result<Self, StorageError> {
+        term: Term,
+    ) -> Result<(Self, i64), StorageError> {
         let mut replay = Self::default();
-        let mut next = storage.log_start(partition)?;
+        let mut next = storage.log_start(partition, term)?;
         loop {
-            let chunk = storage.read(partition, next).await?;
+            let chunk = storage.read(partition, term, next).await?;
             if next >= chunk.log_end {
-                return Ok(replay);
+                return Ok((replay, next));
             }
             let before = next;
             for batch in batches(chunk.records) {
@@ -57,13 +58,13 @@ impl Replay {
                 }
             }
             if next == before {
-                return Err(StorageError {
-                    answer: GroupError::CoordinatorNotAvailable,
-                    message: format!(
+                return Err(StorageError::new(
+                    GroupError::CoordinatorNotAvailable,
+                    format!(
                         "partition {partition} of \"__consumer_offsets\" has no whole batch at offset {next} though its log ends at {}",
                         chunk.log_end
                     ),
-                });
+                ));
             }
         }
     }
@@ -145,10 +146,10 @@ impl Replay {
 }
 
 fn corrupt(partition: i32, offset: i64, error: &kafka_records::RecordError) -> StorageError {
-    StorageError {
-        answer: GroupError::CoordinatorNotAvailable,
-        message: format!(
+    StorageError::new(
+        GroupError::CoordinatorNotAvailable,
+        format!(
             "partition {partition} of \"__consumer_offsets\" is corrupt at offset {offset}: {error}"
         ),
-    }
+    )
 }

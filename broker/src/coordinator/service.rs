@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kafka_wire_core::StrBytes;
-use parking_lot::Mutex;
-use tokio::{
-    sync::{OnceCell, oneshot, watch},
-    task::JoinSet,
-};
+use tokio::sync::oneshot;
 
 use super::{
     answer::{Description, Identity, Join, Joined, Listing, Sync, Synced},
@@ -17,58 +13,46 @@ use super::{
     record::OffsetValue,
     settings::{GroupSettings, STRING_BYTES_MAX},
     shard::Shard,
+    shards::Shards,
     storage::{GroupStorage, StorageError},
 };
 
 /// How long a request waits for the shards of an offsets topic that was just created.
 const CREATION_WAIT: Duration = Duration::from_secs(5);
 
-/// The classic groups of this broker and their committed offsets.
+/// The classic groups this broker coordinates and their committed offsets.
 ///
-/// Each group lives in the shard of its partition of `__consumer_offsets`; the topic, and with it
-/// the shards, is created when the first group needs it. Requests of different groups share
-/// nothing but the shard's map, for the moment of a look-up, and its log.
+/// Each group lives in the shard of its partition of `__consumer_offsets`, on the broker that
+/// leads it; the topic is created when the first group needs it. Requests of different groups
+/// share nothing but the shard's map, for the moment of a look-up, and its log.
 pub(crate) struct GroupCoordinator {
     settings: Arc<GroupSettings>,
     storage: Arc<dyn GroupStorage>,
-    shards: OnceCell<Vec<Arc<Shard>>>,
-    stop: watch::Sender<bool>,
-    /// One task per shard, and one that creates the topic. Dropping the coordinator ends them.
-    tasks: Mutex<JoinSet<()>>,
+    shards: Arc<Shards>,
 }
 
 impl GroupCoordinator {
     /// A coordinator over `storage`. It answers after [`GroupCoordinator::start`].
     pub(crate) fn over(settings: GroupSettings, storage: Arc<dyn GroupStorage>) -> Self {
+        let settings = Arc::new(settings);
+        let shards = Arc::new(Shards::new(Arc::clone(&settings), Arc::clone(&storage)));
         Self {
-            settings: Arc::new(settings),
+            settings,
             storage,
-            shards: OnceCell::new(),
-            stop: watch::Sender::new(false),
-            tasks: Mutex::default(),
+            shards,
         }
     }
 
-    /// Starts to replay the offsets topic if there is one. Requests that come before it is done
-    /// are told so.
+    /// Starts to replay the partitions of the offsets topic this node leads, and those it will
+    /// lead later. Requests that come before that is done are told so.
     pub(crate) async fn start(&self) {
-        if let Some(partitions) = self.storage.partitions() {
-            self.shards
-                .get_or_init(|| async { self.open(partitions) })
-                .await;
-        }
+        self.shards.start();
     }
 
     /// Writes what is queued and stops. Parked requests are told to look for the coordinator
     /// again.
     pub(crate) async fn shutdown(&self) {
-        self.stop.send_replace(true);
-        let mut tasks = std::mem::take(&mut *self.tasks.lock());
-        while let Some(outcome) = tasks.join_next().await {
-            if let Err(error) = outcome {
-                tracing::error!(%error, "a task of the group coordinator failed");
-            }
-        }
+        self.shards.shutdown().await;
     }
 
     /// The coordinator's configuration.
@@ -76,47 +60,33 @@ impl GroupCoordinator {
         &self.settings
     }
 
-    fn open(&self, partitions: i32) -> Vec<Arc<Shard>> {
-        let mut tasks = self.tasks.lock();
-        (0..partitions)
-            .map(|partition| {
-                let storage = Arc::clone(&self.storage);
-                let settings = Arc::clone(&self.settings);
-                let shard = Arc::new(Shard::new(partition, storage, settings));
-                tasks.spawn(Arc::clone(&shard).run(self.stop.subscribe()));
-                shard
-            })
-            .collect()
-    }
-
-    /// Makes sure that the offsets topic exists and is served.
+    /// The broker that coordinates `group`; none while its partition has no leader. Creates the
+    /// offsets topic if need be.
     ///
     /// # Errors
     /// When the topic can't be created; the message says why.
-    pub(crate) async fn prepare(&self) -> Result<(), StorageError> {
-        self.shards().await.map(|_| ())
+    pub(crate) async fn find(&self, group: &str) -> Result<Option<i32>, StorageError> {
+        let partitions = self.prepare().await?;
+        Ok(self.storage.leader(partition_for(group, partitions)))
     }
 
-    async fn shards(&self) -> Result<&[Arc<Shard>], StorageError> {
-        let mut created = false;
-        let shards = self
-            .shards
-            .get_or_try_init(|| async {
-                let partitions = self.ensure_topic().await?;
-                // Nothing is awaited from here on: a request that is cancelled leaves either no
-                // shards or the ones that are kept.
-                created = true;
-                Ok(self.open(partitions))
-            })
-            .await?;
-        if created {
-            // Rather than telling the first client of a new broker to come again.
-            let all = futures_util::future::join_all(shards.iter().map(|shard| shard.loaded()));
-            if tokio::time::timeout(CREATION_WAIT, all).await.is_err() {
-                tracing::warn!("the offsets topic was created but is not readable yet");
-            }
+    /// Makes sure that the offsets topic exists; says how many partitions it has.
+    ///
+    /// # Errors
+    /// When the topic can't be created; the message says why.
+    pub(crate) async fn prepare(&self) -> Result<i32, StorageError> {
+        if let Some(partitions) = self.storage.partitions() {
+            return Ok(partitions);
         }
-        Ok(shards)
+        let partitions = self.ensure_topic().await?;
+        // Rather than telling the first client of a new broker to come again.
+        self.shards.catch_up();
+        let shards = self.shards.open();
+        let all = futures_util::future::join_all(shards.iter().map(|shard| shard.loaded()));
+        if tokio::time::timeout(CREATION_WAIT, all).await.is_err() {
+            tracing::warn!("the offsets topic was created but is not readable yet");
+        }
+        Ok(partitions)
     }
 
     /// Creates the offsets topic in a task of its own, so that a client that hangs up doesn't
@@ -124,46 +94,39 @@ impl GroupCoordinator {
     async fn ensure_topic(&self) -> Result<i32, StorageError> {
         let (answer, answered) = oneshot::channel();
         let storage = Arc::clone(&self.storage);
-        self.tasks.lock().spawn(async move {
+        self.shards.spawn(async move {
             // The client that asked first may be gone; the next one finds the topic.
             drop(answer.send(storage.ensure().await));
         });
         answered.await.unwrap_or_else(|_| {
-            Err(StorageError {
-                answer: GroupError::NotCoordinator,
-                message: "the broker stops".into(),
-            })
+            Err(StorageError::new(
+                GroupError::NotCoordinator,
+                "the broker stops",
+            ))
         })
     }
 
     /// The shard of a group, once it can answer. Creates the offsets topic if need be.
-    async fn shard(&self, group: &StrBytes) -> Result<&Arc<Shard>, GroupError> {
-        let shards = self.shards().await.map_err(|error| {
+    async fn shard(&self, group: &StrBytes) -> Result<Arc<Shard>, GroupError> {
+        let partitions = self.prepare().await.map_err(|error| {
             tracing::error!(%error, "\"__consumer_offsets\" can't be created");
             error.answer
         })?;
-        self.pick(shards, group)
+        self.pick(partitions, group)
     }
 
-    /// The shard of a group for a request that needs no group to exist; none if there is no
-    /// offsets topic, and so no group at all.
-    fn existing_shard(&self, group: &StrBytes) -> Result<Option<&Arc<Shard>>, GroupError> {
-        match self.shards.get() {
-            Some(shards) => self.pick(shards, group).map(Some),
-            None => Ok(None),
-        }
+    /// The shard of a group for a request that needs no group to exist. Without an offsets topic
+    /// this node knows of there is none: another one may know more, so nothing may be concluded.
+    fn existing_shard(&self, group: &StrBytes) -> Result<Arc<Shard>, GroupError> {
+        let partitions = self.storage.partitions();
+        self.pick(partitions.ok_or(GroupError::NotCoordinator)?, group)
     }
 
-    fn pick<'a>(
-        &self,
-        shards: &'a [Arc<Shard>],
-        group: &StrBytes,
-    ) -> Result<&'a Arc<Shard>, GroupError> {
-        let partitions = i32::try_from(shards.len()).unwrap_or(i32::MAX);
-        let shard = usize::try_from(partition_for(group, partitions))
-            .ok()
-            .and_then(|index| shards.get(index))
-            .ok_or(GroupError::CoordinatorNotAvailable)?;
+    fn pick(&self, partitions: i32, group: &StrBytes) -> Result<Arc<Shard>, GroupError> {
+        let shard = self
+            .shards
+            .get(partition_for(group, partitions))
+            .ok_or(GroupError::NotCoordinator)?;
         shard.check_ready()?;
         Ok(shard)
     }
@@ -198,7 +161,8 @@ impl GroupCoordinator {
                 })?
                 .ok_or(GroupError::UnknownMemberId)?;
         }
-        // The group was dropped with the request in it: the broker stops.
+        // The group was dropped with the request in it: the broker stops, or another one has
+        // taken over.
         answered.await.map_err(|_| GroupError::NotCoordinator)
     }
 
@@ -212,16 +176,12 @@ impl GroupCoordinator {
 
     async fn try_sync(&self, id: &StrBytes, request: Sync) -> Result<Synced, GroupError> {
         check_group_id(id)?;
-        let shard = self.member_shard(id)?;
+        let shard = self.existing_shard(id)?;
         let (answer, answered) = oneshot::channel();
         shard
             .with_group(id, |_, group, moment| group.sync(request, answer, moment))?
             .ok_or(GroupError::UnknownMemberId)?;
         answered.await.map_err(|_| GroupError::NotCoordinator)
-    }
-
-    fn member_shard(&self, id: &StrBytes) -> Result<&Arc<Shard>, GroupError> {
-        self.existing_shard(id)?.ok_or(GroupError::UnknownMemberId)
     }
 
     /// A member says that it is alive.
@@ -232,7 +192,7 @@ impl GroupCoordinator {
         generation: i32,
     ) -> Result<(), GroupError> {
         check_group_id(id)?;
-        self.member_shard(id)?
+        self.existing_shard(id)?
             .with_group(id, |_, group, moment| {
                 group.heartbeat(identity, generation, moment)
             })?
@@ -247,12 +207,11 @@ impl GroupCoordinator {
     ) -> Result<Vec<Option<GroupError>>, GroupError> {
         check_group_id(id)?;
         let nobody = || vec![Some(GroupError::UnknownMemberId); leaving.len()];
-        let Some(shard) = self.existing_shard(id)? else {
-            return Ok(nobody());
-        };
-        let outcomes = shard.with_group(id, |_, group, moment| {
-            group.leave(leaving, &self.settings, moment)
-        })?;
+        let outcomes = self
+            .existing_shard(id)?
+            .with_group(id, |_, group, moment| {
+                group.leave(leaving, &self.settings, moment)
+            })?;
         Ok(outcomes.unwrap_or_else(nobody))
     }
 
@@ -289,9 +248,7 @@ impl GroupCoordinator {
         id: &StrBytes,
         wanted: Option<&[TopicPartition]>,
     ) -> Result<Vec<(TopicPartition, OffsetValue)>, GroupError> {
-        let Some(shard) = self.existing_shard(id)? else {
-            return Ok(Vec::new());
-        };
+        let shard = self.existing_shard(id)?;
         let same = |partition: &TopicPartition, value: &OffsetValue| {
             self.storage.is_same_topic(&partition.topic, value.topic_id)
         };
@@ -319,9 +276,7 @@ impl GroupCoordinator {
         id: &StrBytes,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<GroupError>>, GroupError> {
-        let shard = self
-            .existing_shard(id)?
-            .ok_or(GroupError::GroupIdNotFound)?;
+        let shard = self.existing_shard(id)?;
         let (done, written) = oneshot::channel();
         let refusals = shard
             .with_group(id, |cell, group, _| {
@@ -342,16 +297,14 @@ impl GroupCoordinator {
 
     /// A group as it is; none if there is no such group.
     pub(crate) fn describe(&self, id: &StrBytes) -> Result<Option<Description>, GroupError> {
-        match self.existing_shard(id)? {
-            Some(shard) => shard.with_group(id, |_, group, _| group.describe()),
-            None => Ok(None),
-        }
+        self.existing_shard(id)?
+            .with_group(id, |_, group, _| group.describe())
     }
 
-    /// All groups.
+    /// All groups this broker coordinates.
     pub(crate) fn list(&self) -> Result<Vec<Listing>, GroupError> {
         let mut listings = Vec::new();
-        for shard in self.shards.get().map_or(&[][..], Vec::as_slice) {
+        for shard in self.shards.open() {
             shard.check_ready()?;
             for cell in shard.cells() {
                 let group = cell.0.lock();
@@ -367,9 +320,7 @@ impl GroupCoordinator {
 
     /// Deletes a group without members, and its offsets.
     pub(crate) async fn delete(&self, id: &StrBytes) -> Result<(), GroupError> {
-        let shard = self
-            .existing_shard(id)?
-            .ok_or(GroupError::GroupIdNotFound)?;
+        let shard = self.existing_shard(id)?;
         let (done, written) = oneshot::channel();
         shard
             .with_group(id, |cell, group, _| match group.refuse_deletion() {
@@ -386,7 +337,7 @@ impl GroupCoordinator {
     /// Waits until the log is replayed.
     #[cfg(test)]
     pub(crate) async fn loaded(&self) {
-        for shard in self.shards.get().map_or(&[][..], Vec::as_slice) {
+        for shard in self.shards.open() {
             shard.loaded().await;
         }
     }
@@ -394,7 +345,7 @@ impl GroupCoordinator {
     /// Looks for expired offsets now instead of at the next interval.
     #[cfg(test)]
     pub(crate) fn expire_now(&self) {
-        for shard in self.shards.get().map_or(&[][..], Vec::as_slice) {
+        for shard in self.shards.open() {
             shard.expire();
         }
     }

@@ -26,20 +26,20 @@ fn settings() -> GroupSettings {
     }
 }
 
-async fn start(storage: &Arc<MemoryStorage>) -> GroupCoordinator {
+pub(super) async fn start(storage: &Arc<MemoryStorage>) -> GroupCoordinator {
     let coordinator = GroupCoordinator::over(settings(), Arc::clone(storage) as Arc<_>);
     coordinator.start().await;
     coordinator
 }
 
-fn orders(partition: i32) -> TopicPartition {
+pub(super) fn orders(partition: i32) -> TopicPartition {
     TopicPartition {
         topic: "orders".into(),
         partition,
     }
 }
 
-fn value(offset: i64) -> OffsetValue {
+pub(super) fn value(offset: i64) -> OffsetValue {
     OffsetValue {
         offset,
         leader_epoch: 3,
@@ -50,7 +50,7 @@ fn value(offset: i64) -> OffsetValue {
     }
 }
 
-fn join_request(member_id: &str) -> Join {
+pub(super) fn join_request(member_id: &str) -> Join {
     Join {
         member_id: member_id.into(),
         instance_id: None,
@@ -69,7 +69,7 @@ fn join_request(member_id: &str) -> Join {
 }
 
 /// Joins and syncs a group's only member.
-async fn join(coordinator: &GroupCoordinator, group: &StrBytes) -> Identity {
+pub(super) async fn join(coordinator: &GroupCoordinator, group: &StrBytes) -> Identity {
     let asked = coordinator.join(group, join_request("")).await;
     assert_eq!(asked.error, Some(GroupError::MemberIdRequired));
     let joined = coordinator

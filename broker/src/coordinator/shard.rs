@@ -9,6 +9,11 @@
 //! assignment isn't given out, before that. The queue is bounded by the requests that wait for
 //! it (one write each) and one write per state change of a group.
 //!
+//! A shard lives for one [`Term`] at most: it is closed when this node no longer leads the
+//! partition, or when a write failed that may be in the log all the same, because then its
+//! groups are not what the log says. Another one is loaded in its place, after its last write has
+//! come to an end.
+//!
 //! Locks are taken in the order group, then map, queue or deadlines.
 
 use std::{
@@ -35,7 +40,7 @@ use super::{
     record::{OffsetKey, OffsetValue, encode_group_key},
     replay::Replay,
     settings::GroupSettings,
-    storage::{GroupStorage, StorageError},
+    storage::{GroupStorage, StorageError, Term},
 };
 
 /// Bytes of records after which a batch is closed. One write is never split, so a batch may be
@@ -43,7 +48,9 @@ use super::{
 const BATCH_BYTES: usize = 512 * 1024;
 
 /// The first pause before a failed replay is tried again; doubled up to the second.
-const REPLAY_BACKOFF: Duration = Duration::from_millis(100);
+const REPLAY_BACKOFF: Duration = Duration::from_millis(5);
+/// Up to this pause the partition may simply not be open yet, which is not worth a word.
+const REPLAY_BACKOFF_QUIET: Duration = Duration::from_millis(200);
 const REPLAY_BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Who waits for a write.
@@ -56,8 +63,10 @@ pub(crate) enum ShardStatus {
     Loading,
     /// Groups are served.
     Ready,
-    /// The broker stops.
+    /// The broker stops, or another one has taken over.
     Closed,
+    /// Closed, and nothing of it will be written any more.
+    Finished,
 }
 
 /// A group and its lock.
@@ -86,6 +95,7 @@ enum Effect {
 /// One partition's groups.
 pub(crate) struct Shard {
     partition: i32,
+    term: Term,
     storage: Arc<dyn GroupStorage>,
     settings: Arc<GroupSettings>,
     status: watch::Sender<ShardStatus>,
@@ -99,11 +109,13 @@ impl Shard {
     /// A shard that still has to be run.
     pub(crate) fn new(
         partition: i32,
+        term: Term,
         storage: Arc<dyn GroupStorage>,
         settings: Arc<GroupSettings>,
     ) -> Self {
         Self {
             partition,
+            term,
             storage,
             settings,
             status: watch::Sender::new(ShardStatus::Loading),
@@ -119,19 +131,42 @@ impl Shard {
         match *self.status.borrow() {
             ShardStatus::Ready => Ok(()),
             ShardStatus::Loading => Err(GroupError::CoordinatorLoadInProgress),
-            ShardStatus::Closed => Err(GroupError::NotCoordinator),
+            ShardStatus::Closed | ShardStatus::Finished => Err(GroupError::NotCoordinator),
         }
     }
 
-    fn is_closed(&self) -> bool {
-        *self.status.borrow() == ShardStatus::Closed
+    /// When this node began to lead the partition.
+    pub(crate) fn term(&self) -> Term {
+        self.term
     }
 
-    /// Waits until the log is replayed (or the broker stops).
-    pub(crate) async fn loaded(&self) {
+    /// Whether it answers nobody any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(
+            *self.status.borrow(),
+            ShardStatus::Closed | ShardStatus::Finished
+        )
+    }
+
+    async fn closed(&self) {
+        self.reached(|now| matches!(now, ShardStatus::Closed | ShardStatus::Finished))
+            .await;
+    }
+
+    async fn reached(&self, wanted: impl FnMut(&ShardStatus) -> bool) {
         let mut status = self.status.subscribe();
         // The sender lives as long as `self`, so this can't fail.
-        drop(status.wait_for(|now| *now != ShardStatus::Loading).await);
+        drop(status.wait_for(wanted).await);
+    }
+
+    /// Waits until the log is replayed (or the shard is closed).
+    pub(crate) async fn loaded(&self) {
+        self.reached(|now| *now != ShardStatus::Loading).await;
+    }
+
+    /// Waits until nothing of it will be written any more.
+    async fn finished(&self) {
+        self.reached(|now| *now == ShardStatus::Finished).await;
     }
 
     /// Every group, for listings.
@@ -294,26 +329,48 @@ impl Shard {
         }
     }
 
-    /// Serves the shard until `stop` says so. Not cancel-safe: a dropped future leaves waiting
-    /// requests without their answer (they are told to look for the coordinator again).
-    pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        tokio::select! {
-            () = self.load() => {}
-            _stopped = stop.wait_for(|stopped| *stopped) => {
-                self.close();
-                return;
+    /// Serves the shard, once `predecessor` has written its last, until `stop` says so or it is
+    /// closed. Not cancel-safe: a dropped future leaves waiting requests without their answer
+    /// (they are told to look for the coordinator again).
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        predecessor: Option<Arc<Self>>,
+        stop: watch::Receiver<bool>,
+    ) {
+        /// However the task ends.
+        struct Finish(Arc<Shard>);
+        impl Drop for Finish {
+            fn drop(&mut self) {
+                self.0.close();
+                self.0.status.send_replace(ShardStatus::Finished);
             }
+        }
+        let shard = Finish(self);
+        if let Some(predecessor) = predecessor {
+            predecessor.finished().await;
+        }
+        shard.0.serve(stop).await;
+    }
+
+    async fn serve(&self, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            biased;
+            () = self.closed() => return,
+            _stopped = stop.wait_for(|stopped| *stopped) => return,
+            () = self.load() => {}
         }
         let mut next_expiry = Instant::now() + self.settings.offsets_retention_check_interval;
         loop {
             let wrote = self.write_batch().await;
+            if self.is_closed() {
+                return;
+            }
             let now = Instant::now();
             self.fire_deadlines(now);
             if wrote {
                 continue;
             }
             if *stop.borrow() {
-                self.close();
                 return;
             }
             if next_expiry <= now {
@@ -324,6 +381,7 @@ impl Shard {
             let until = deadline.map_or(next_expiry, |at| at.min(next_expiry));
             tokio::select! {
                 () = self.wake.notified() => {}
+                () = self.closed() => return,
                 () = tokio::time::sleep_until(until) => {}
                 _stopped = stop.wait_for(|stopped| *stopped) => {}
             }
@@ -332,8 +390,14 @@ impl Shard {
 
     /// Answers nobody any more. Requests that are parked in groups are dropped with them and so
     /// told to look for the coordinator again.
-    fn close(&self) {
-        self.status.send_replace(ShardStatus::Closed);
+    pub(crate) fn close(&self) {
+        self.status.send_if_modified(|status| {
+            let open = matches!(status, ShardStatus::Loading | ShardStatus::Ready);
+            if open {
+                *status = ShardStatus::Closed;
+            }
+            open
+        });
         // Dropped outside the locks: a waiting request may look at the shard at once.
         let groups = std::mem::take(&mut *self.groups.lock());
         let queue = std::mem::take(&mut *self.queue.lock());
@@ -343,23 +407,33 @@ impl Shard {
     async fn load(&self) {
         let mut pause = REPLAY_BACKOFF;
         loop {
-            match Replay::of(self.storage.as_ref(), self.partition).await {
+            match self.replay().await {
                 Ok(replay) => {
                     self.adopt(replay);
-                    self.status.send_replace(ShardStatus::Ready);
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(
-                        partition = self.partition,
-                        error = %error,
-                        "groups could not be loaded from \"__consumer_offsets\"; trying again"
-                    );
+                    if pause >= REPLAY_BACKOFF_QUIET {
+                        tracing::error!(
+                            partition = self.partition,
+                            error = %error,
+                            "groups could not be loaded from \"__consumer_offsets\"; trying again"
+                        );
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(REPLAY_BACKOFF_MAX);
                 }
             }
         }
+    }
+
+    /// Reads the log, and waits until what was read cannot be lost any more, for another
+    /// coordinator would not know it.
+    async fn replay(&self) -> Result<Replay, StorageError> {
+        let (partition, term) = (self.partition, self.term);
+        let (replay, end) = Replay::of(self.storage.as_ref(), partition, term).await?;
+        self.storage.committed(partition, term, end).await?;
+        Ok(replay)
     }
 
     fn adopt(&self, replay: Replay) {
@@ -371,6 +445,13 @@ impl Shard {
             let mut group = cell.0.lock();
             self.settle(&cell, &mut group, moment);
         }
+        self.status.send_if_modified(|status| {
+            let loading = *status == ShardStatus::Loading;
+            if loading {
+                *status = ShardStatus::Ready;
+            }
+            loading
+        });
     }
 
     fn fire_deadlines(&self, now: Instant) {
@@ -451,9 +532,16 @@ impl Shard {
         }
         let outcome = match encode(&writes, &self.settings) {
             Ok(None) => Ok(()),
-            Ok(Some(batch)) => self.storage.append(self.partition, batch).await,
+            Ok(Some(batch)) => {
+                let appended = self.storage.append(self.partition, self.term, batch);
+                appended.await
+            }
             Err(error) => Err(error),
         };
+        if outcome.as_ref().is_err_and(|error| error.in_doubt) {
+            // Before anything is answered: nobody may see groups that differ from the log.
+            self.close();
+        }
         let outcome = outcome.map_err(|error| {
             tracing::error!(
                 partition = self.partition,
@@ -588,8 +676,10 @@ fn encode(writes: &[Write], settings: &GroupSettings) -> Result<Option<Bytes>, S
     if builder.is_empty() {
         return Ok(None);
     }
-    builder.finish().map(Some).map_err(|error| StorageError {
-        answer: GroupError::UnknownServerError,
-        message: format!("the batch could not be built: {error}"),
+    builder.finish().map(Some).map_err(|error| {
+        StorageError::new(
+            GroupError::UnknownServerError,
+            format!("the batch could not be built: {error}"),
+        )
     })
 }

@@ -57,13 +57,16 @@ pub(crate) fn dirtiness(log: &Log, first_dirty: i64, now_ms: i64) -> Option<Dirt
     })
 }
 
-/// Closed segments that are old enough.
+/// Closed segments that are old enough and committed: a key's last record may not go for one that is cut off later.
 fn cleanable(log: &Log, config: &LogConfig, now_ms: i64) -> Vec<Arc<Segment>> {
+    let committed = log.committed();
     let segments = log.segments.read();
     let youngest = now_ms.saturating_sub(config.min_compaction_lag_ms);
     segments
         .iter()
-        .take(segments.len().saturating_sub(1))
+        .zip(segments.iter().skip(1))
+        .take_while(|(_, next)| next.base_offset <= committed)
+        .map(|(segment, _)| segment)
         .take_while(|segment| {
             config.min_compaction_lag_ms == 0
                 || segment

@@ -75,7 +75,28 @@ impl Epochs {
         }
     }
 
-    /// Forgets what starts at `offset` or later.
+    /// The largest epoch up to `epoch` that is here, and where it ends; if all are larger, `epoch` itself, which ends
+    /// where the first begins. `None` if none is known.
+    pub(crate) fn floor(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
+        let next = self.entries.partition_point(|(known, _)| *known <= epoch);
+        let end = self.entries.get(next).map_or(log_end, |(_, start)| *start);
+        match next.checked_sub(1).and_then(|at| self.entries.get(at)) {
+            Some((found, _)) => Some((*found, end)),
+            None => self.entries.first().map(|_| (epoch, end)),
+        }
+    }
+
+    /// Forgets what starts at `offset` or later, without exception.
+    pub(crate) fn forget_from(&mut self, offset: i64) -> Result<(), LogError> {
+        let keep = self.entries.partition_point(|(_, start)| *start < offset);
+        if keep == self.entries.len() {
+            return Ok(());
+        }
+        self.entries.truncate(keep);
+        checkpoint::write_epochs(&self.path, &self.entries)
+    }
+
+    /// Forgets what starts at `offset` or later, but for the current epoch of an empty log.
     pub(crate) fn truncate_from(&mut self, offset: i64) -> Result<(), LogError> {
         let keep = self
             .entries

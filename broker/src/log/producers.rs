@@ -294,6 +294,15 @@ pub(crate) fn store(
     Ok(())
 }
 
+/// Removes all snapshots.
+pub(crate) fn forget(folder: &Path) -> Result<(), LogError> {
+    for offset in snapshots(folder)? {
+        let path = snapshot_path(folder, offset);
+        platform::fs::remove_file(&path).map_err(LogError::io("remove", &path))?;
+    }
+    Ok(())
+}
+
 /// Loads the newest usable snapshot up to `limit` and answers the offset to go on from; snapshots beyond the limit
 /// describe what is not there any more and are removed, broken ones too.
 pub(crate) fn load(folder: &Path, limit: i64) -> Result<Option<(Producers, i64)>, LogError> {

@@ -186,7 +186,8 @@ impl Opening {
             structure: Mutex::new(()),
             trash: Mutex::new(Vec::new()),
             name_synced: AtomicBool::new(self.clean),
-            tail_in_doubt: !self.clean,
+            tail_in_doubt: AtomicBool::new(!self.clean),
+            committed: AtomicI64::new(i64::MAX),
             jitter: platform::random::below(1000) as f64 / 1000.0,
         };
         log.reload_producers(&mut log.writer.lock())?;

@@ -47,12 +47,15 @@ impl Log {
         mut goes: impl FnMut(&Segment, i64) -> bool,
     ) -> Result<usize, LogError> {
         let _structure = self.structure.lock();
+        let committed = self.committed();
         let removed: Vec<Arc<Segment>> = {
             let mut segments = self.segments.write();
             let count = segments
                 .iter()
                 .zip(segments.iter().skip(1))
-                .take_while(|(segment, next)| goes(segment, next.base_offset))
+                .take_while(|(segment, next)| {
+                    next.base_offset <= committed && goes(segment, next.base_offset)
+                })
                 .count();
             segments.drain(..count).collect()
         };

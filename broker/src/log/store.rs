@@ -58,7 +58,10 @@ pub(crate) struct Log {
     /// Whether the folder's own name and the files that describe it are durable.
     pub(crate) name_synced: AtomicBool,
     /// Opened after an unclean stop: what was last appended before may be missing.
-    pub(crate) tail_in_doubt: bool,
+    pub(crate) tail_in_doubt: AtomicBool,
+    /// Everything before it is committed; what lies behind it may still be cut off, so that neither retention nor
+    /// compaction touch it.
+    pub(crate) committed: AtomicI64,
     /// Taken off `segment.ms`, as a share of the jitter.
     pub(crate) jitter: f64,
 }
@@ -74,7 +77,21 @@ impl Log {
 
     /// Whether records that were acknowledged before the last start may be missing at the end.
     pub(crate) fn tail_in_doubt(&self) -> bool {
-        self.tail_in_doubt
+        self.tail_in_doubt.load(Ordering::Acquire)
+    }
+
+    /// Nothing that was acknowledged is missing: a leader that has it all was copied.
+    pub(crate) fn trust_tail(&self) {
+        self.tail_in_doubt.store(false, Ordering::Release);
+    }
+
+    /// Offset up to which records stay, whatever happens.
+    pub(crate) fn committed(&self) -> i64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_committed(&self, offset: i64) {
+        self.committed.store(offset, Ordering::Release);
     }
 
     /// First offset there is.
@@ -351,12 +368,17 @@ impl Appender<'_> {
         &self.writer.producers
     }
 
-    /// Appends a batch whose offsets start at the log's end. After an error the log is as it was.
+    /// The newest leader epoch, -1 if there is none.
+    pub(crate) fn latest_epoch(&self) -> i32 {
+        self.log.epochs.lock().latest().unwrap_or(-1)
+    }
+
+    /// Appends a batch whose offsets start at the log's end, or later where a leader's log was compacted. After an
+    /// error the log is as it was.
     pub(crate) fn append(&mut self, batch: &Placed<'_>, now_ms: i64) -> Result<(), LogError> {
-        debug_assert_eq!(
-            batch.header.base_offset,
-            self.log.end(),
-            "offsets have no gap where they are assigned"
+        debug_assert!(
+            batch.header.base_offset >= self.log.end(),
+            "offsets only grow"
         );
         let config = self.log.config();
         self.roll_if_due(&batch.header, now_ms, &config)?;
@@ -437,5 +459,44 @@ impl Appender<'_> {
     /// Drops everything from `offset` on.
     pub(crate) fn truncate_from(&mut self, offset: i64) -> Result<(), LogError> {
         self.log.truncate_with(&mut self.writer, offset)
+    }
+
+    /// Drops everything from `offset` on, also the epochs that begin there: their leader is not followed. Whoever calls
+    /// holds `structure`, as closed segments may be cut.
+    pub(crate) fn truncate_exactly(&mut self, offset: i64) -> Result<(), LogError> {
+        self.truncate_from(offset)?;
+        self.log.epochs.lock().forget_from(offset)?;
+        platform::fs::sync_dir(&self.log.folder).map_err(LogError::io("sync", &self.log.folder))
+    }
+
+    /// Drops everything and begins anew at `offset`, whatever the log was. Whoever calls holds `structure`. After an
+    /// error it may be called again, and nothing is appended before.
+    pub(crate) fn begin_anew(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
+        let log = self.log;
+        let _flushing = log.flushing.lock();
+        self.writer.cut_unfinished = true;
+        // The newest first: what a crash leaves goes on where it begins.
+        while log.segments.read().len() > 1 {
+            let segment = log.active();
+            segment.remove_files()?;
+            log.segments.write().pop();
+            log.end.store(segment.base_offset, Ordering::Release);
+        }
+        let next = Segment::create(&log.folder, offset, ".cleaned", now_ms)?;
+        log.active().remove_files()?;
+        next.rename(".cleaned", "")?;
+        *log.segments.write() = vec![Arc::new(next)];
+        log.start.store(offset, Ordering::Release);
+        log.end.store(offset, Ordering::Release);
+        log.flushed.store(offset, Ordering::Release);
+        log.epochs.lock().forget_from(i64::MIN)?;
+        platform::fs::sync_dir(&log.folder).map_err(LogError::io("sync", &log.folder))?;
+        producers::forget(&log.folder)?;
+        *self.writer = Writer {
+            producers: Producers::default(),
+            snapshot_at: offset,
+            cut_unfinished: false,
+        };
+        Ok(())
     }
 }

@@ -3,11 +3,15 @@
 //! own Fetch.
 
 mod message;
+mod peers;
+mod presence;
 
 pub(crate) use message::{
     ClusterRequest, ClusterResponse, Heartbeat, HeartbeatAnswer, JoinRequest, Joined, Refusal,
     Registration,
 };
+pub(crate) use peers::{PeerError, Peers, Probe};
+pub(crate) use presence::Presence;
 
 /// The API key of [`ClusterRequest`].
 pub(crate) const CLUSTER_API: i16 = 10_000;

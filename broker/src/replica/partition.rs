@@ -1,22 +1,19 @@
-//! One partition of a topic, on the node that leads it.
+//! One partition of a topic on one of the nodes that keep it.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use kafka_records::assign_offsets;
-use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
+use super::ReadError;
+use super::appending::Queue;
 use super::barrier::Barrier;
-use super::validation::{self, Accepted};
-use super::{AppendError, ReadError};
-use crate::log::{Appender, Log, LogConfig, LogError, Placed, Sequence};
-
-/// Topics whose records are durable before they are acknowledged, whatever their configuration.
-const DURABLE_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
+use super::replicas::Shared;
+use super::roles::{RoleState, Roles};
+use crate::log::{Log, LogConfig, LogError};
 
 /// Milliseconds between two reports that a partition's records cannot be read.
 const UNREADABLE_REPORT_MS: u64 = 60_000;
@@ -26,7 +23,8 @@ const UNREADABLE_REPORT_MS: u64 = 60_000;
 pub enum Origin {
     /// A produce request: everything is checked, and the topic's codec and time stamps apply.
     Client,
-    /// A coordinator of this broker: its batches are taken as they are, and are durable when the append returns.
+    /// A coordinator of this broker: its batches are taken as they are, and are durable and committed when the append
+    /// returns.
     Coordinator,
 }
 
@@ -37,7 +35,7 @@ pub enum Isolation {
     Uncommitted,
     /// The last stable offset: transactions that are not decided are not shown.
     Committed,
-    /// The log's end; for followers and this broker's own coordinators.
+    /// The end of what was written completely; for followers and this broker's own coordinators.
     LogEnd,
 }
 
@@ -52,6 +50,8 @@ pub struct Appended {
     pub log_append_time: i64,
     /// First offset of the log.
     pub log_start_offset: i64,
+    /// Epoch of the leadership that answers for it.
+    pub leader_epoch: i32,
     /// It was there already: a retry of an idempotent producer.
     pub duplicate: bool,
 }
@@ -65,7 +65,7 @@ pub struct Offsets {
     pub high_watermark: i64,
     /// Consumers that read committed records see what is before it.
     pub last_stable: i64,
-    /// Offset of the next record.
+    /// End of what was written completely: durable where the topic demands it. Never cut off by a failed write.
     pub log_end: i64,
 }
 
@@ -84,20 +84,6 @@ pub struct Read {
     pub aborted: Vec<(i64, i64)>,
 }
 
-#[derive(Debug)]
-struct Request {
-    records: Bytes,
-    origin: Origin,
-    answer: oneshot::Sender<Result<Appended, AppendError>>,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Request>,
-    /// A thread takes from the queue until it is empty.
-    served: bool,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Partition {
@@ -105,11 +91,20 @@ pub struct Partition {
     topic: Arc<str>,
     index: i32,
     topic_id: [u8; 16],
-    leader_epoch: AtomicI32,
+    /// That of `roles`.
+    pub(super) leader_epoch: AtomicI32,
+    /// Taken after the log's writer; the offsets below change under it.
+    pub(super) roles: Mutex<Roles>,
     log: Log,
-    queue: Mutex<Queue>,
-    high_watermark: watch::Sender<i64>,
-    barrier: Arc<Barrier>,
+    pub(super) queue: Mutex<Queue>,
+    pub(super) high_watermark: watch::Sender<i64>,
+    /// The end of what was written completely.
+    pub(super) finished: watch::Sender<i64>,
+    /// A follower that is about to be in sync holds back the high watermark for a moment.
+    pub(super) held_back: AtomicBool,
+    /// Held by readers of the files, and exclusively while a follower cuts them. Taken before the log's locks.
+    pub(super) reading: RwLock<()>,
+    shared: Arc<Shared>,
     me: Weak<Self>,
     unflushed_since_ms: AtomicI64,
     /// When it was last reported that records cannot be read, in milliseconds.
@@ -120,24 +115,35 @@ pub struct Partition {
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Partition {
-    pub(crate) fn new(
+    /// A partition that nobody leads yet, as far as is known. `high_watermark` is that of a checkpoint.
+    pub(super) fn new(
         topic: Arc<str>,
         index: i32,
         topic_id: [u8; 16],
-        leader_epoch: i32,
+        high_watermark: i64,
         log: Log,
-        barrier: Arc<Barrier>,
+        shared: Arc<Shared>,
     ) -> Arc<Self> {
+        let leader_epoch = log.epochs.lock().latest().unwrap_or(0);
+        let high_watermark = high_watermark.clamp(log.start(), log.end());
+        log.set_committed(high_watermark);
         let partition = Arc::new_cyclic(|me| Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             topic,
             index,
             topic_id,
             leader_epoch: AtomicI32::new(leader_epoch),
-            high_watermark: watch::Sender::new(log.end()),
+            roles: Mutex::new(Roles {
+                epoch: leader_epoch,
+                state: RoleState::Following { leader: None },
+            }),
+            high_watermark: watch::Sender::new(high_watermark),
+            finished: watch::Sender::new(log.end()),
+            held_back: AtomicBool::new(false),
+            reading: RwLock::new(()),
             log,
             queue: Mutex::new(Queue::default()),
-            barrier,
+            shared,
             me: me.clone(),
             unflushed_since_ms: AtomicI64::new(i64::MAX),
             unreadable_reported_ms: AtomicI64::new(i64::MIN),
@@ -169,16 +175,6 @@ impl Partition {
         self.leader_epoch.load(Ordering::Acquire)
     }
 
-    /// Raises the leader epoch; a lower one changes nothing.
-    pub(crate) fn lead(&self, epoch: i32) {
-        self.leader_epoch.fetch_max(epoch, Ordering::AcqRel);
-    }
-
-    /// Whether the last stop may have cost it records that were acknowledged.
-    pub(crate) fn tail_in_doubt(&self) -> bool {
-        self.log.tail_in_doubt()
-    }
-
     /// The topic's configuration.
     pub fn config(&self) -> Arc<LogConfig> {
         self.log.config()
@@ -191,246 +187,25 @@ impl Partition {
 
     /// The offsets as of now.
     pub fn offsets(&self) -> Offsets {
+        // In this order, so that the one is at most the other.
         let high_watermark = *self.high_watermark.borrow();
         Offsets {
             log_start: self.log.start(),
             high_watermark,
             // No transactions yet, so that everything committed is decided.
             last_stable: high_watermark,
-            log_end: self.log.end(),
+            log_end: *self.finished.borrow(),
         }
     }
 
-    /// Follows the high watermark: changes with every append. For long polls.
+    /// Follows the high watermark; also changes when this node's role does. For long polls of consumers.
     pub fn appended(&self) -> watch::Receiver<i64> {
         self.high_watermark.subscribe()
     }
 
-    /// Appends one batch: validates it, gives it offsets and writes it.
-    ///
-    /// Appends take effect in the order of their first poll. Cancelling the future does not undo an append that has
-    /// begun. Batches that wait while another is written are written together, with one flush where one is due.
-    ///
-    /// # Errors
-    /// With Kafka's code; nothing was appended then, and the log is as before.
-    pub async fn append(&self, records: Bytes, origin: Origin) -> Result<Appended, AppendError> {
-        let (answer, mut answered) = oneshot::channel();
-        let serve = {
-            let mut queue = self.queue.lock();
-            queue.waiting.push_back(Request {
-                records,
-                origin,
-                answer,
-            });
-            !std::mem::replace(&mut queue.served, true)
-        };
-        if serve {
-            let partition = self.shared();
-            tokio::select! {
-                biased;
-                () = platform::blocking::run(move || partition.serve()) => {}
-                result = &mut answered => return result.unwrap_or_else(|_| Err(self.gave_up())),
-            }
-        }
-        answered.await.unwrap_or_else(|_| Err(self.gave_up()))
-    }
-
-    fn gave_up(&self) -> AppendError {
-        AppendError::new(
-            -1,
-            format!(
-                "an append to {}-{} was given up by an internal error; see the log",
-                self.topic, self.index
-            ),
-        )
-    }
-
-    /// Writes what waits in the queue until it is empty. Blocks.
-    fn serve(&self) {
-        /// Lets another thread serve the queue if this one panics.
-        struct Leave<'a>(&'a Partition);
-        impl Drop for Leave<'_> {
-            fn drop(&mut self) {
-                if std::thread::panicking() {
-                    let mut queue = self.0.queue.lock();
-                    queue.served = false;
-                    queue.waiting.clear();
-                }
-            }
-        }
-        let _leave = Leave(self);
-        loop {
-            let requests = {
-                let mut queue = self.queue.lock();
-                if queue.waiting.is_empty() {
-                    queue.served = false;
-                    return;
-                }
-                std::mem::take(&mut queue.waiting)
-            };
-            self.write(requests);
-        }
-    }
-
-    fn write(&self, requests: VecDeque<Request>) {
-        if self.deleted.load(Ordering::Acquire) {
-            let error = AppendError::from(&self.deleted_error());
-            return answer_all(requests, &error);
-        }
-        let config = self.log.config();
-        let durable = config.cleanup_policy.compact
-            || DURABLE_TOPICS.contains(&&*self.topic)
-            || requests
-                .iter()
-                .any(|request| request.origin == Origin::Coordinator);
-        if durable && let Err(error) = self.barrier.flush() {
-            return answer_all(requests, &AppendError::from(&error));
-        }
-        let now_ms = platform::clock::unix_millis();
-        let mut appender = self.log.appender();
-        // Until then the log remembers batches that are not in it.
-        if let Err(error) = appender.finish_cut() {
-            return answer_all(requests, &AppendError::from(&error));
-        }
-        let before = self.log.end();
-        let mut done = Vec::with_capacity(requests.len());
-        for request in requests {
-            match self.append_one(
-                &mut appender,
-                request.records,
-                request.origin,
-                &config,
-                now_ms,
-            ) {
-                Ok(appended) => done.push((request.answer, appended)),
-                Err(error) => answer(request.answer, Err(error)),
-            }
-        }
-        let end = self.log.end();
-        if end > before {
-            let flush_now =
-                durable || end.saturating_sub(self.log.flushed()) >= config.flush_messages;
-            if flush_now && let Err(error) = self.log.flush() {
-                // Whether they are on disk is not known, so they must not be in the log.
-                if let Err(error) = appender.truncate_from(before) {
-                    tracing::error!(%error, topic = %self.topic, partition = self.index, "cannot cut off records that were not made durable");
-                }
-                let error = AppendError::from(&error);
-                for (waiting, _) in done {
-                    answer(waiting, Err(error.clone()));
-                }
-                return;
-            }
-            if !flush_now {
-                self.note_unflushed(now_ms);
-            }
-            self.high_watermark.send_replace(end);
-        }
-        drop(appender);
-        for (waiting, appended) in done {
-            answer(waiting, Ok(appended));
-        }
-    }
-
-    fn append_one(
-        &self,
-        appender: &mut Appender<'_>,
-        records: Bytes,
-        origin: Origin,
-        config: &LogConfig,
-        now_ms: i64,
-    ) -> Result<Appended, AppendError> {
-        let batch = validation::single_batch(&records)?;
-        let log_start_offset = self.log.start();
-        let accepted = match origin {
-            Origin::Coordinator => Accepted {
-                batch,
-                log_append_time: -1,
-            },
-            Origin::Client => {
-                validation::check_header(&batch)?;
-                if let Some(again) = self.check_sequence(appender, &batch.header)? {
-                    return Ok(Appended {
-                        log_start_offset,
-                        ..again
-                    });
-                }
-                validation::accept(
-                    batch,
-                    config,
-                    now_ms,
-                    self.log.options.decompressed_bytes_max,
-                )?
-            }
-        };
-        let bytes = &accepted.batch.bytes;
-        let Some((prefix, rest)) = bytes.split_first_chunk::<16>() else {
-            return Err(AppendError::new(
-                AppendError::CORRUPT_MESSAGE,
-                "the batch has no header",
-            ));
-        };
-        let mut prefix = *prefix;
-        let mut header = accepted.batch.header;
-        header.base_offset = self.log.end();
-        header.partition_leader_epoch = self.leader_epoch();
-        assign_offsets(
-            &mut prefix,
-            header.base_offset,
-            header.partition_leader_epoch,
-        );
-        appender.append(&Placed { header, prefix, rest }, now_ms).map_err(|error| {
-            tracing::error!(%error, topic = %self.topic, partition = self.index, "append failed");
-            AppendError::from(&error)
-        })?;
-        Ok(Appended {
-            base_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            log_append_time: accepted.log_append_time,
-            log_start_offset,
-            duplicate: false,
-        })
-    }
-
-    /// The earlier answer if the batch is a retry; an error if it is out of order.
-    fn check_sequence(
-        &self,
-        appender: &Appender<'_>,
-        batch: &kafka_records::BatchHeader,
-    ) -> Result<Option<Appended>, AppendError> {
-        let id = batch.producer_id;
-        match appender.producers().check(batch) {
-            Sequence::Next => Ok(None),
-            Sequence::Unknown if self.log.tail_in_doubt() => Err(AppendError::new(
-                AppendError::UNKNOWN_PRODUCER_ID,
-                format!(
-                    "producer {id} goes on with sequence number {} after an unclean stop, and nothing before it is in the log",
-                    batch.base_sequence
-                ),
-            )),
-            Sequence::Unknown => Ok(None),
-            Sequence::Duplicate(known) => Ok(Some(Appended {
-                base_offset: known.base_offset(),
-                last_offset: known.last_offset,
-                log_append_time: -1,
-                log_start_offset: -1,
-                duplicate: true,
-            })),
-            Sequence::OldEpoch { current } => Err(AppendError::new(
-                AppendError::INVALID_PRODUCER_EPOCH,
-                format!(
-                    "producer {id} has epoch {} but the partition knows epoch {current}; another producer took over",
-                    batch.producer_epoch
-                ),
-            )),
-            Sequence::Gap { expected } => Err(AppendError::new(
-                AppendError::OUT_OF_ORDER_SEQUENCE_NUMBER,
-                format!(
-                    "producer {id} sent sequence number {} but {expected} comes next",
-                    batch.base_sequence
-                ),
-            )),
-        }
+    /// Follows the log's end; also changes when this node's role does. For long polls of followers.
+    pub(crate) fn written(&self) -> watch::Receiver<i64> {
+        self.finished.subscribe()
     }
 
     /// Reads whole batches from the one with `from` on: about `max_bytes`, but at least one if there is any.
@@ -511,10 +286,11 @@ impl Partition {
 
     /// The largest epoch up to `epoch` and the offset it ends at; `(-1, -1)` if it is not known.
     pub fn epoch_end_offset(&self, epoch: i32) -> (i32, i64) {
+        let end = *self.finished.borrow();
         if epoch == self.leader_epoch() {
-            return (epoch, self.log.end());
+            return (epoch, end);
         }
-        self.log.epochs.lock().end_of(epoch, self.log.end())
+        self.log.epochs.lock().end_of(epoch, end)
     }
 
     /// The folder of its files.
@@ -523,7 +299,7 @@ impl Partition {
     }
 
     /// The handle that owns this partition; whoever calls a method has one.
-    fn shared(&self) -> Arc<Self> {
+    pub(super) fn shared(&self) -> Arc<Self> {
         match self.me.upgrade() {
             Some(partition) => partition,
             None => unreachable!("a partition is only reached through its Arc"),
@@ -534,9 +310,20 @@ impl Partition {
         &self.log
     }
 
-    #[cfg(test)]
     pub(crate) fn barrier(&self) -> &Barrier {
-        &self.barrier
+        &self.shared.barrier
+    }
+
+    pub(super) fn note_candidate(&self) {
+        self.shared.candidates.note(self.id, &self.me);
+    }
+
+    /// Writes the node's checkpoints after this log was cut. Blocks.
+    pub(super) fn checkpoint_cut(&self) -> Result<(), LogError> {
+        match self.shared.owner.upgrade() {
+            Some(replicas) => replicas.checkpoint_cut(self),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn is_deleted(&self) -> bool {
@@ -547,6 +334,7 @@ impl Partition {
     pub(crate) fn mark_deleted(&self) {
         self.deleted.store(true, Ordering::Release);
         drop(self.log.appender());
+        self.wake();
     }
 
     pub(crate) fn deleted_error(&self) -> LogError {
@@ -563,7 +351,7 @@ impl Partition {
 
     pub(crate) fn note_unflushed(&self, now_ms: i64) {
         self.unflushed_since_ms.fetch_min(now_ms, Ordering::AcqRel);
-        self.barrier.note(self.id, &self.me);
+        self.barrier().note(self.id, &self.me);
     }
 
     /// Makes everything durable that was appended before the call. Blocks.
@@ -589,24 +377,9 @@ impl Partition {
             if partition.is_deleted() {
                 return Err(partition.deleted_error());
             }
+            let _reading = partition.reading.read();
             work(&partition.log)
         })
         .await
-    }
-}
-
-fn answer(
-    waiting: oneshot::Sender<Result<Appended, AppendError>>,
-    result: Result<Appended, AppendError>,
-) {
-    // Who no longer waits was cancelled; the append stands.
-    if waiting.send(result).is_err() {
-        tracing::trace!("nobody waits for an append");
-    }
-}
-
-fn answer_all(requests: VecDeque<Request>, error: &AppendError) {
-    for request in requests {
-        answer(request.answer, Err(error.clone()));
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::barrier::Barrier;
+use super::candidates::Candidates;
 use super::maintenance::Maintenance;
 use super::{Partition, ReadError};
 use crate::log::{
@@ -18,12 +19,22 @@ use crate::log::{
 const CLEAN_SHUTDOWN: &[u8] = b"{\"version\":0,\"brokerEpoch\":-1}";
 /// Suffix of a partition's folder that is being removed.
 const DELETE_SUFFIX: &str = "-delete";
+/// Suffix of a partition's folder that nobody claims; it is left to the operator.
+const STRAY_SUFFIX: &str = "-stray";
 /// Kafka's own metadata log, which is none of our partitions.
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
 type Topics = HashMap<Arc<str>, BTreeMap<i32, Arc<Partition>>>;
 /// Offsets by checkpoint and partition.
 type Unopened = HashMap<(PathBuf, (String, i32)), i64>;
+
+/// What all partitions of a node share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) barrier: Barrier,
+    pub(super) candidates: Candidates,
+    pub(super) owner: Weak<Replicas>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -32,7 +43,7 @@ pub struct Replicas {
     options: Arc<LogOptions>,
     topics: RwLock<Topics>,
     names: RwLock<HashMap<[u8; 16], Arc<str>>>,
-    barrier: Arc<Barrier>,
+    shared: Arc<Shared>,
     /// Offset up to which each compacted partition is clean.
     clean_up_to: Mutex<OffsetMap>,
     /// Partitions with damage in what would be cleaned, by folder; they are left alone until the next start, so that
@@ -51,9 +62,9 @@ fn parse_folder(folder_name: &str) -> Option<(&str, i32)> {
     (!topic.is_empty() && topic != METADATA_TOPIC && index >= 0).then_some((topic, index))
 }
 
-/// Removes a topic's partitions from a data folder, also those that could not be opened, which would come back as a
-/// topic nobody knows. That they are gone is durable.
-fn remove_topic_from(folder: &Path, topic: &str) -> Result<(), LogError> {
+/// Removes a topic's partitions, or one of them, from a data folder, also those that could not be opened, which would
+/// come back as a topic nobody knows. That they are gone is durable.
+fn remove_from(folder: &Path, topic: &str, only: Option<i32>) -> Result<(), LogError> {
     let entries = platform::fs::read_dir(folder).map_err(LogError::io("list", folder))?;
     let mut removed = false;
     let mut result = Ok(());
@@ -61,7 +72,7 @@ fn remove_topic_from(folder: &Path, topic: &str) -> Result<(), LogError> {
         let Some((name, index)) = parse_folder(&entry.file_name) else {
             continue;
         };
-        if !entry.is_dir || name != topic {
+        if !entry.is_dir || name != topic || only.is_some_and(|only| only != index) {
             continue;
         }
         let renamed = folder.join(format!(
@@ -94,12 +105,16 @@ impl Replicas {
     }
 
     fn open_blocking(folders: Vec<PathBuf>, options: LogOptions) -> Result<Arc<Self>, LogError> {
-        let replicas = Arc::new(Self {
+        let replicas = Arc::new_cyclic(|owner| Self {
             folders,
             options: Arc::new(options),
             topics: RwLock::default(),
             names: RwLock::default(),
-            barrier: Arc::default(),
+            shared: Arc::new(Shared {
+                barrier: Barrier::default(),
+                candidates: Candidates::default(),
+                owner: Weak::clone(owner),
+            }),
             clean_up_to: Mutex::default(),
             uncleanable: Mutex::default(),
             unopened: Mutex::default(),
@@ -124,6 +139,7 @@ impl Replicas {
         let recovery_points = read_offsets(&folder.join(name::RECOVERY_POINT))?;
         let log_starts = read_offsets(&folder.join(name::LOG_START))?;
         let clean_up_to = read_offsets(&folder.join(name::CLEANER))?;
+        let high_watermarks = read_offsets(&folder.join(name::HIGH_WATERMARK))?;
         self.clean_up_to.lock().extend(clean_up_to.clone());
         for entry in platform::fs::read_dir(folder).map_err(LogError::io("list", folder))? {
             if !entry.is_dir {
@@ -149,13 +165,15 @@ impl Replicas {
                 clean_up_to: offset(&clean_up_to),
                 now_ms: platform::clock::unix_millis(),
             };
-            if let Err(error) = self.open_partition(topic, index, opening) {
+            if let Err(error) = self.open_partition(topic, index, opening, offset(&high_watermarks))
+            {
                 tracing::error!(%error, topic, partition = index, "partition cannot be opened");
             }
             if self.get(topic, index).is_none() {
                 let checkpoints = [
                     (name::RECOVERY_POINT, &recovery_points),
                     (name::LOG_START, &log_starts),
+                    (name::HIGH_WATERMARK, &high_watermarks),
                 ];
                 let known = checkpoints.into_iter().filter_map(|(name, offsets)| {
                     Some(((folder.join(name), key.clone()), *offsets.get(&key)?))
@@ -166,7 +184,13 @@ impl Replicas {
         Ok(())
     }
 
-    fn open_partition(&self, topic: &str, index: i32, opening: Opening) -> Result<(), LogError> {
+    fn open_partition(
+        &self,
+        topic: &str,
+        index: i32,
+        opening: Opening,
+        high_watermark: i64,
+    ) -> Result<(), LogError> {
         let folder = opening.folder.clone();
         let topic_id = match read_topic_id(&folder.join(name::PARTITION_METADATA)) {
             Ok(Some(topic_id)) => topic_id,
@@ -179,14 +203,13 @@ impl Replicas {
             Err(error) => return Err(error),
         };
         let log = opening.open()?;
-        let epoch = log.epochs.lock().latest().unwrap_or(0);
         self.insert(Partition::new(
             Arc::from(topic),
             index,
             topic_id,
-            epoch,
+            high_watermark,
             log,
-            Arc::clone(&self.barrier),
+            Arc::clone(&self.shared),
         ));
         Ok(())
     }
@@ -238,8 +261,8 @@ impl Replicas {
             .collect()
     }
 
-    /// Creates a partition in the data folder that has the fewest; if it is there already, it gets the configuration
-    /// and the leader epoch.
+    /// Creates a partition in the data folder that has the fewest; if it is there already, it gets the configuration.
+    /// It neither leads nor follows before it is told.
     ///
     /// # Errors
     /// [`LogError::TopicId`] if it is there with another topic id, [`LogError::Io`].
@@ -249,12 +272,11 @@ impl Replicas {
         topic_id: [u8; 16],
         partition: i32,
         config: LogConfig,
-        leader_epoch: i32,
     ) -> Result<Arc<Partition>, LogError> {
         let replicas = Arc::clone(self);
         let topic: Arc<str> = Arc::from(topic);
         platform::blocking::run(move || {
-            replicas.create_blocking(topic, topic_id, partition, config, leader_epoch)
+            replicas.create_blocking(topic, topic_id, partition, config)
         })
         .await
     }
@@ -265,7 +287,6 @@ impl Replicas {
         topic_id: [u8; 16],
         index: i32,
         config: LogConfig,
-        leader_epoch: i32,
     ) -> Result<Arc<Partition>, LogError> {
         let same_id = |found: [u8; 16], path: &Path| {
             if found == topic_id {
@@ -279,7 +300,6 @@ impl Replicas {
         if let Some(partition) = self.get(&topic, index) {
             same_id(partition.topic_id(), partition.log().folder())?;
             partition.log().set_config(config);
-            partition.lead(leader_epoch);
             return Ok(partition);
         }
         let folder_name = format!("{topic}-{index}");
@@ -289,7 +309,7 @@ impl Replicas {
             .map(|folder| folder.join(&folder_name))
             .find(|path| platform::fs::exists(path));
         let key = (topic.to_string(), index);
-        let (folder, recovery_point, log_start, clean_up_to) = match existing {
+        let (folder, recovery_point, log_start, clean_up_to, high_watermark) = match existing {
             Some(folder) => {
                 // It could not be opened at the start; its checkpoints are still there.
                 let parent = folder.parent().unwrap_or(Path::new(".")).to_owned();
@@ -299,11 +319,19 @@ impl Replicas {
                 };
                 let (recovery_point, log_start) =
                     (offset(name::RECOVERY_POINT)?, offset(name::LOG_START)?);
-                (folder, recovery_point, log_start, offset(name::CLEANER)?)
+                let (clean_up_to, high_watermark) =
+                    (offset(name::CLEANER)?, offset(name::HIGH_WATERMARK)?);
+                (
+                    folder,
+                    recovery_point,
+                    log_start,
+                    clean_up_to,
+                    high_watermark,
+                )
             }
             None => {
                 self.forget_offsets(&key)?;
-                (self.roomiest_folder().join(&folder_name), 0, 0, 0)
+                (self.roomiest_folder().join(&folder_name), 0, 0, 0, 0)
             }
         };
         let metadata = folder.join(name::PARTITION_METADATA);
@@ -330,9 +358,9 @@ impl Replicas {
             topic,
             index,
             topic_id,
-            leader_epoch,
+            high_watermark,
             log,
-            Arc::clone(&self.barrier),
+            Arc::clone(&self.shared),
         );
         self.insert(Arc::clone(&partition));
         self.unopened.lock().retain(|(_, known), _| *known != key);
@@ -352,6 +380,12 @@ impl Replicas {
             self.write_checkpoints()?;
         }
         Ok(())
+    }
+
+    /// Waits until followers of some of the partitions this node leads may be in sync and are not known as such, and
+    /// answers these partitions: it is time for [`Partition::propose_isr`]. Cancel-safe; for a single waiter.
+    pub(crate) async fn joining(&self) -> Vec<Arc<Partition>> {
+        self.shared.candidates.wait().await
     }
 
     fn roomiest_folder(&self) -> PathBuf {
@@ -389,10 +423,96 @@ impl Replicas {
         }
         let mut result = Ok(());
         for folder in &self.folders {
-            result = result.and(remove_topic_from(folder, topic));
+            result = result.and(remove_from(folder, topic, None));
         }
         // Before a topic of that name can be created again, nothing may remember the old offsets.
         result.and(self.write_checkpoints())
+    }
+
+    /// Deletes one partition of a topic with all its records.
+    ///
+    /// # Errors
+    /// As [`Replicas::delete`].
+    pub(crate) async fn delete_partition(
+        self: &Arc<Self>,
+        topic: &str,
+        index: i32,
+    ) -> Result<(), LogError> {
+        let replicas = Arc::clone(self);
+        let topic = topic.to_owned();
+        platform::blocking::run(move || {
+            replicas.take_out(&topic, index);
+            let mut result = Ok(());
+            for folder in &replicas.folders {
+                result = result.and(remove_from(folder, &topic, Some(index)));
+            }
+            result.and(replicas.write_checkpoints())
+        })
+        .await
+    }
+
+    /// Takes a partition out of service and keeps its folder under another name. Answers that name and how many bytes
+    /// are in it; none if there is no such folder.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub(crate) async fn set_aside(
+        self: &Arc<Self>,
+        topic: &str,
+        index: i32,
+    ) -> Result<Option<(PathBuf, u64)>, LogError> {
+        let replicas = Arc::clone(self);
+        let topic = topic.to_owned();
+        platform::blocking::run(move || replicas.set_aside_blocking(&topic, index)).await
+    }
+
+    fn set_aside_blocking(
+        &self,
+        topic: &str,
+        index: i32,
+    ) -> Result<Option<(PathBuf, u64)>, LogError> {
+        self.take_out(topic, index);
+        let folder_name = format!("{topic}-{index}");
+        let mut kept = None;
+        for folder in &self.folders {
+            let path = folder.join(&folder_name);
+            if !platform::fs::exists(&path) {
+                continue;
+            }
+            let files = platform::fs::read_dir(&path).map_err(LogError::io("list", &path))?;
+            let bytes = files.iter().map(|file| file.len).sum();
+            let aside = folder.join(format!(
+                "{folder_name}.{:016x}{STRAY_SUFFIX}",
+                platform::random::u64()
+            ));
+            platform::fs::rename(&path, &aside).map_err(LogError::io("rename", &path))?;
+            platform::fs::sync_dir(folder).map_err(LogError::io("sync", folder))?;
+            kept = Some((aside, bytes));
+        }
+        self.write_checkpoints()?;
+        Ok(kept)
+    }
+
+    /// Forgets a partition; its files are still there. Blocks until an append that runs is done.
+    fn take_out(&self, topic: &str, index: i32) {
+        let key = (topic.to_owned(), index);
+        let removed = {
+            let mut topics = self.topics.write();
+            let removed = topics
+                .get_mut(topic)
+                .and_then(|partitions| partitions.remove(&index));
+            if topics.get(topic).is_some_and(BTreeMap::is_empty) {
+                topics.remove(topic);
+                self.names.write().retain(|_, name| &**name != topic);
+            }
+            removed
+        };
+        self.clean_up_to.lock().remove(&key);
+        self.unopened.lock().retain(|(_, known), _| *known != key);
+        if let Some(partition) = removed {
+            self.uncleanable.lock().remove(partition.folder());
+            partition.mark_deleted();
+        }
     }
 
     /// Changes the configuration of a topic's partitions.
@@ -506,6 +626,15 @@ impl Replicas {
             written.insert(path, offsets);
         }
         Ok(())
+    }
+
+    /// Has the checkpoints say no more than is still there, before a log that was cut grows again. Blocks.
+    pub(super) fn checkpoint_cut(&self, partition: &Partition) -> Result<(), LogError> {
+        let key = (partition.topic().to_string(), partition.index());
+        if let Some(clean_up_to) = self.clean_up_to.lock().get_mut(&key) {
+            *clean_up_to = partition.log().end().min(*clean_up_to);
+        }
+        self.write_checkpoints()
     }
 
     /// Writes recovery points, log starts, high watermarks and the cleaner's offsets, as far as they changed. Blocks.

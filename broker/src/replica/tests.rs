@@ -15,16 +15,24 @@ const MAX: usize = 16 << 20;
 const TOPIC_ID: [u8; 16] = [3; 16];
 
 async fn open(folder: &Path) -> Arc<Replicas> {
-    Replicas::open(vec![folder.to_owned()], LogOptions::default())
+    open_with(folder, LogOptions::default()).await
+}
+
+/// Opens the partitions of a node that leads them all.
+async fn open_with(folder: &Path, options: LogOptions) -> Arc<Replicas> {
+    let replicas = Replicas::open(vec![folder.to_owned()], options)
         .await
-        .unwrap()
+        .unwrap();
+    for partition in replicas.list() {
+        partition.lead(partition.leader_epoch());
+    }
+    replicas
 }
 
 async fn create(replicas: &Arc<Replicas>, topic: &str, config: LogConfig) -> Arc<Partition> {
-    replicas
-        .create(topic, TOPIC_ID, 0, config, 0)
-        .await
-        .unwrap()
+    let partition = replicas.create(topic, TOPIC_ID, 0, config).await.unwrap();
+    partition.lead(0);
+    partition
 }
 
 fn now() -> i64 {
@@ -480,16 +488,17 @@ async fn a_topic_created_again_starts_empty_also_after_a_crash() {
     );
     assert!(replicas.get("orders", 0).is_none());
     let again = replicas
-        .create("orders", [4; 16], 0, LogConfig::default(), 0)
+        .create("orders", [4; 16], 0, LogConfig::default())
         .await
         .unwrap();
+    again.lead(0);
     again.append(line("new"), Origin::Client).await.unwrap();
     drop((partition, again, replicas));
     let replicas = open(folder.path()).await;
     let partition = replicas.get("orders", 0).unwrap();
     assert_eq!(values(&partition).await, ["new"]);
     let other = replicas
-        .create("orders", [9; 16], 0, LogConfig::default(), 0)
+        .create("orders", [9; 16], 0, LogConfig::default())
         .await
         .unwrap_err();
     assert!(matches!(other, LogError::TopicId { .. }));
@@ -673,10 +682,11 @@ async fn offsets_of_a_deleted_partition_that_are_still_on_disk_are_not_the_new_o
     let blocked = folder.path().join("log-start-offset-checkpoint.tmp");
     std::fs::create_dir(&blocked).unwrap();
     assert!(replicas.delete("orders").await.is_err());
-    let create_again = || replicas.create("orders", [4; 16], 0, LogConfig::default(), 0);
+    let create_again = || replicas.create("orders", [4; 16], 0, LogConfig::default());
     assert!(create_again().await.is_err());
     std::fs::remove_dir(&blocked).unwrap();
     let again = create_again().await.unwrap();
+    again.lead(0);
     again.append(line("new"), Origin::Client).await.unwrap();
     drop((partition, again, replicas));
     let partition = open(folder.path()).await.get("orders", 0).unwrap();
@@ -807,8 +817,13 @@ async fn maintenance_flushes_retains_compacts_and_ends() {
         );
         table.append(update, Origin::Client).await.unwrap();
     }
+    let checkpoint = folder.path().join("recovery-point-offset-checkpoint");
+    let stored = || platform::fs::read_to_string(&checkpoint).unwrap_or_default();
     let done = || async {
-        orders.size_bytes() < 1200 && read(&table).await.len() < 8 && orders.log().flushed() == 50
+        orders.size_bytes() < 1200
+            && read(&table).await.len() < 8
+            && orders.log().flushed() == 50
+            && stored().contains("orders 0 50\n")
     };
     for _ in 0..500 {
         if done().await {
@@ -818,15 +833,12 @@ async fn maintenance_flushes_retains_compacts_and_ends() {
     }
     assert!(
         done().await,
-        "{} {}",
+        "{} {} {}",
         orders.size_bytes(),
-        read(&table).await.len()
+        read(&table).await.len(),
+        stored()
     );
     assert!(orders.offsets().log_start > 0);
     assert_eq!(values(&table).await.last().unwrap(), "49");
     maintenance.stop().await;
-    let text =
-        platform::fs::read_to_string(&folder.path().join("recovery-point-offset-checkpoint"))
-            .unwrap();
-    assert!(text.contains("orders 0 50\n"), "{text}");
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::frames::{FrameError, Frames};
 use super::limits::{RequestMemory, Taken};
-use crate::api::{self, Response};
+use crate::api::{self, RequestError, Response};
 use crate::node::{RequestContext, stopped};
 
 /// Requests that are read ahead of the one being answered. The client's own limit is 5 by default.
@@ -135,6 +135,10 @@ async fn answer_requests(
         } = request;
         let response = match api::dispatch(ctx, frame).await {
             Ok(response) => response,
+            Err(error @ RequestError::NotReady) => {
+                tracing::debug!(peer = %ctx.peer, %error, "closing a connection");
+                break;
+            }
             Err(error) => {
                 tracing::warn!(peer = %ctx.peer, %error, "closing a connection");
                 break;

@@ -136,7 +136,7 @@ impl Frames {
         if !api::is_known(preamble.api_key) {
             return Err(FrameError::NotKafka(preamble.api_key));
         }
-        if preamble.api_key != api::PRODUCE && length > api::CONTROL_REQUEST_BYTES_MAX {
+        if !api::may_be_large(preamble.api_key) && length > api::CONTROL_REQUEST_BYTES_MAX {
             return Err(FrameError::TooLarge {
                 bytes: length,
                 limit: api::CONTROL_REQUEST_BYTES_MAX,

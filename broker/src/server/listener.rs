@@ -15,6 +15,7 @@ use super::limits::{ConnectionLimit, RequestMemory};
 use crate::config::Listener;
 use crate::error::BrokerError;
 use crate::node::{Node, RequestContext, stopped};
+use crate::peer::Presence;
 
 /// How long to wait after the operating system refused a connection, which it does when there are
 /// no file handles left.
@@ -148,6 +149,16 @@ impl Acceptor {
         }
     }
 
+    /// Tells the controller when a connection ends that carried a broker's heartbeats.
+    fn presence(&self) -> Presence {
+        let node = Arc::downgrade(&self.node);
+        Presence::new(move |broker, epoch| {
+            if let Some(node) = node.upgrade() {
+                node.controller.connection_lost(broker, epoch);
+            }
+        })
+    }
+
     fn admit(
         &mut self,
         connections: &mut JoinSet<()>,
@@ -175,6 +186,7 @@ impl Acceptor {
                 client_id: None,
                 peer,
                 local,
+                presence: self.presence(),
             },
             memory: self.memory.clone(),
             stopping: self.stopping.clone(),

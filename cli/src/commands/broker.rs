@@ -213,6 +213,9 @@ fn serve(
     result
 }
 
+/// How long whoever starts a broker in the background waits until it is part of its cluster.
+const LAUNCH_TIME: Duration = Duration::from_secs(10);
+
 async fn run_broker(
     config: BrokerConfig,
     pid_path: &Path,
@@ -228,18 +231,38 @@ async fn run_broker(
             return Err(CliError::failed("cannot listen for signals"));
         };
         let pid_file = PidFile::create(pid_path)?;
-        let broker = Broker::start(config)
-            .await
-            .map_err(|error| CliError::failed(error.to_string()))?;
-        Ok((interrupt, terminate, pid_file, broker))
+        Ok((interrupt, terminate, pid_file))
     };
-    let (mut interrupt, mut terminate, _pid_file, broker) = match started.await {
+    let launched = detached.is_some();
+    let mut detached = detached;
+    let fail = |detached: Option<Detached>, error: CliError| {
+        if let Some(detached) = detached {
+            detached.failed(&error.to_string());
+        }
+        Err(error)
+    };
+    let (mut interrupt, mut terminate, _pid_file) = match started.await {
         Ok(started) => started,
-        Err(error) => {
-            if let Some(detached) = detached {
-                detached.failed(&error.to_string());
+        Err(error) => return fail(detached, error),
+    };
+    let starting = Broker::start(config);
+    tokio::pin!(starting);
+    let patience = tokio::time::sleep(LAUNCH_TIME);
+    tokio::pin!(patience);
+    let broker = loop {
+        tokio::select! {
+            started = &mut starting => match started {
+                Ok(broker) => break broker,
+                Err(error) => return fail(detached, CliError::failed(error.to_string())),
+            },
+            // One of several that are started one after the other: the next ones complete it.
+            () = &mut patience, if detached.is_some() => {
+                if let Some(detached) = detached.take() {
+                    detached.ready("broker runs and waits for the others of its cluster");
+                }
             }
-            return Err(error);
+            _ = interrupt.recv() => return fail(detached, CliError::Exit(130)),
+            _ = terminate.recv() => return fail(detached, CliError::Exit(143)),
         }
     };
     let listens = format!(
@@ -250,6 +273,7 @@ async fn run_broker(
     );
     match detached {
         Some(detached) => detached.ready(&listens),
+        None if launched => tracing::info!("{listens}"),
         None => output::print(&format!("{listens}\nstop it with Ctrl-C\n"))?,
     }
     tokio::select! {

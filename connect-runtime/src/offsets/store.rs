@@ -85,8 +85,8 @@ impl OffsetStore {
     }
 
     /// Stores the offsets of a connector. When this returns, they are acknowledged by all in-sync
-    /// replicas, and so are, by the same process of the broker, the records they stand for. Goes on
-    /// trying while that may help. Dropped half-way, they may or may not be stored; later ones still
+    /// replicas, and so are the records they stand for, by the same process of the broker or, where
+    /// other brokers lead those, as far as these said just before. Goes on trying while that may help. Dropped half-way, they may or may not be stored; later ones still
     /// come later.
     ///
     /// # Errors
@@ -125,10 +125,13 @@ impl OffsetStore {
         let client = &self.0.client;
         let mut backoff = Backoff::new(WRITE_RETRY, WRITE_RETRY_MAX);
         loop {
-            let written = match client.write(partition, records, unproven.since()).await {
-                Ok(_) => return Ok(()),
-                Err(ClientError::Reconnected { .. }) => unproven.verify(client).await,
-                Err(error) => Err(error),
+            let written = match unproven.by_one() {
+                false => unproven.verify(client).await,
+                true => match client.write(partition, records, unproven.proof()).await {
+                    Ok(_) => return Ok(()),
+                    Err(ClientError::Reconnected { .. }) => unproven.verify(client).await,
+                    Err(error) => Err(error),
+                },
             };
             match written {
                 Err(error) if !error.is_retriable() => return Err(error),

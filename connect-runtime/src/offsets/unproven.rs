@@ -4,12 +4,15 @@
 //! its log to a power cut. A broker makes everything it acknowledged durable before it takes a batch
 //! of the offsets topic, so an offset and the records below it survive together, if one process of
 //! the broker took both. [`OffsetStore::store`](super::OffsetStore::store) makes sure of that with
-//! what is kept here.
+//! what is kept here. Where records and offsets have different leaders, the leaders of the records
+//! are asked before each time offsets are stored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use kafka_client::{Client, ClientError, Delivered, ErrorCode, Moment, OffsetSpec, TopicPartition};
+use kafka_client::{
+    Client, ClientError, Delivered, ErrorCode, Moment, OffsetSpec, Proof, TopicPartition,
+};
 
 /// The ends of what was acknowledged, and since when.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub(crate) struct Unproven {
     ends: HashMap<TopicPartition, Option<i64>>,
     /// When the first of it was sent.
     since: Option<Moment>,
+    /// The brokers that acknowledged it since its leaders were last asked.
+    brokers: BTreeSet<i32>,
 }
 
 impl Unproven {
@@ -28,6 +33,7 @@ impl Unproven {
             self.reach(partition, (*last >= 0).then_some(*last + 1));
         }
         self.since = earlier(self.since, delivered.sent);
+        self.brokers.extend(&delivered.brokers);
     }
 
     /// Adds what was taken from here and turned out to stay unproven.
@@ -36,6 +42,7 @@ impl Unproven {
             self.reach(partition, end);
         }
         self.since = earlier(self.since, other.since);
+        self.brokers.extend(other.brokers);
     }
 
     fn reach(&mut self, partition: TopicPartition, end: Option<i64>) {
@@ -45,9 +52,17 @@ impl Unproven {
             .or_insert(end);
     }
 
-    /// A connection older than this reaches the process that acknowledged all of it.
-    pub(crate) fn since(&self) -> Option<Moment> {
-        self.since
+    /// Whether there is one process at most that acknowledged it.
+    pub(crate) fn by_one(&self) -> bool {
+        self.brokers.len() <= 1
+    }
+
+    /// Which process has all of it, if [one](Self::by_one) has.
+    pub(crate) fn proof(&self) -> Option<Proof> {
+        Some(Proof {
+            since: self.since?,
+            broker: self.brokers.first().copied(),
+        })
     }
 
     /// Asks the leaders whether all of it is still in their logs; if so it counts as acknowledged
@@ -79,6 +94,7 @@ impl Unproven {
             }
         }
         self.since = Some(asked);
+        self.brokers.clear();
         Ok(())
     }
 }
@@ -99,6 +115,7 @@ mod tests {
             records: 1,
             last_offsets: vec![(partition, last)],
             sent: Some(Moment::now()),
+            brokers: vec![0],
         }
     }
 
@@ -109,12 +126,27 @@ mod tests {
         let mut unproven = Unproven::default();
         unproven.add(&topic, &second);
         let mut taken = std::mem::take(&mut unproven);
-        assert_eq!(unproven.since(), None);
+        assert_eq!(unproven.proof(), None);
         taken.add(&topic, &first);
         unproven.give_back(taken);
-        assert_eq!(unproven.since(), first.sent);
+        assert_eq!(unproven.proof().map(|proof| proof.since), first.sent);
         let end = unproven.ends.get(&TopicPartition::new("lines", 0));
         assert_eq!(end, Some(&Some(10)));
+    }
+
+    #[test]
+    fn what_two_brokers_acknowledged_is_proven_by_neither() {
+        let topic: Arc<str> = "lines".into();
+        let mut unproven = Unproven::default();
+        unproven.add(&topic, &delivered(0, 9));
+        assert!(unproven.by_one());
+        assert_eq!(unproven.proof().unwrap().broker, Some(0));
+        let elsewhere = Delivered {
+            brokers: vec![1],
+            ..delivered(1, 4)
+        };
+        unproven.add(&topic, &elsewhere);
+        assert!(!unproven.by_one());
     }
 
     #[test]

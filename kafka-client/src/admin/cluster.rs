@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kafka_wire::describe_cluster_response::DescribeClusterBroker;
 use kafka_wire::{DescribeClusterRequest, DescribeLogDirsRequest};
 
 use super::{Admin, ClusterDescription, LogDirDescription, LogDirReplica};
@@ -22,6 +23,9 @@ impl Admin {
                     if version.value() >= 1 {
                         request.endpoint_type = 1;
                     }
+                    if version.value() >= 2 {
+                        request.include_fenced_brokers = true;
+                    }
                     request
                 })
                 .await;
@@ -32,16 +36,13 @@ impl Admin {
                         response.error_message.as_deref(),
                         || "cannot describe the cluster".to_owned(),
                     )?;
-                    let brokers = response.brokers.iter().map(|broker| BrokerInfo {
-                        id: broker.broker_id,
-                        host: broker.host.as_str().to_owned(),
-                        port: u16::try_from(broker.port).unwrap_or(0),
-                        rack: broker.rack.as_ref().map(|rack| rack.as_str().to_owned()),
-                    });
+                    let (fenced, brokers): (Vec<_>, Vec<_>) =
+                        response.brokers.iter().partition(|broker| broker.is_fenced);
                     return Ok(ClusterDescription {
                         cluster_id: response.cluster_id.as_str().to_owned(),
                         controller: response.controller_id,
-                        brokers: brokers.collect(),
+                        brokers: brokers.into_iter().map(broker_info).collect(),
+                        fenced: fenced.into_iter().map(broker_info).collect(),
                     });
                 }
                 Err(ClientError::UnsupportedVersion { .. }) => {
@@ -50,6 +51,7 @@ impl Admin {
                         cluster_id: info.cluster_id,
                         controller: info.controller,
                         brokers: info.brokers,
+                        fenced: Vec::new(),
                     });
                 }
                 Err(error) => retry.again(error).await?,
@@ -120,5 +122,14 @@ impl Admin {
             }
         }
         Ok(all)
+    }
+}
+
+fn broker_info(broker: &DescribeClusterBroker) -> BrokerInfo {
+    BrokerInfo {
+        id: broker.broker_id,
+        host: broker.host.as_str().to_owned(),
+        port: u16::try_from(broker.port).unwrap_or(0),
+        rack: broker.rack.as_ref().map(|rack| rack.as_str().to_owned()),
     }
 }

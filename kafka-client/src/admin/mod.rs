@@ -1,4 +1,4 @@
-//! Administration: topics, configurations, groups, offsets.
+//! Administration: topics, configurations, groups, offsets, leaders, the metadata quorum.
 //!
 //! Every call retries what can be retried (a controller that moves, a coordinator that loads, a
 //! broker that is away) until `ClientConfig::api_timeout`; calls about several things answer for
@@ -6,20 +6,26 @@
 
 mod cluster;
 mod configs;
+mod elections;
 mod groups;
 mod offsets;
+mod quorum;
+mod reassignments;
 mod topics;
 mod types;
 
 pub(crate) use offsets::list_offsets;
 pub use types::{
     AlterConfigOp, ClusterDescription, ConfigAlteration, ConfigEntry, ConfigResource,
-    ConfigResourceType, ConfigSource, GroupDescription, GroupListing, GroupMember, ListedOffset,
-    LogDirDescription, LogDirReplica, NewTopic, OffsetSpec, PartitionInfo, TopicDescription,
-    TopicListing,
+    ConfigResourceType, ConfigSource, ElectionType, GroupDescription, GroupListing, GroupMember,
+    ListedOffset, LogDirDescription, LogDirReplica, NewTopic, OffsetSpec, PartitionInfo,
+    PartitionReassignment, QuorumDescription, QuorumListener, QuorumNode, QuorumReplica,
+    TopicDescription, TopicListing,
 };
 
-use crate::{Client, ClientError};
+use std::collections::BTreeMap;
+
+use crate::{Client, ClientError, TopicPartition};
 
 /// Administrative calls; from [`Client::admin`]. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,4 +46,16 @@ fn unmentioned(what: String) -> ClientError {
         context: what,
         reason: "the broker's answer doesn't mention it".to_owned(),
     }
+}
+
+/// Partition numbers by topic, as most requests want them.
+fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<&str, Vec<i32>> {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for partition in partitions {
+        topics
+            .entry(&partition.topic)
+            .or_default()
+            .push(partition.partition);
+    }
+    topics
 }

@@ -353,8 +353,92 @@ pub struct ClusterDescription {
     pub cluster_id: String,
     /// The broker that takes administrative requests; -1 if unknown.
     pub controller: i32,
-    /// Its brokers.
+    /// Its brokers that serve clients.
     pub brokers: Vec<BrokerInfo>,
+    /// Brokers that belong to it and serve nobody: they are away, or not ready yet. Clusters older
+    /// than Kafka 4.0 don't tell.
+    pub fenced: Vec<BrokerInfo>,
+}
+
+/// Which replica may become a leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ElectionType {
+    /// The first of the partition's replicas, if it is in sync.
+    Preferred,
+    /// Any live replica where none that is in sync lives: records may be lost.
+    Unclean,
+}
+
+impl ElectionType {
+    pub(crate) const fn wire(self) -> i8 {
+        match self {
+            Self::Preferred => 0,
+            Self::Unclean => 1,
+        }
+    }
+}
+
+/// A partition's move to other brokers that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionReassignment {
+    /// All brokers that have a copy or get one.
+    pub replicas: Vec<i32>,
+    /// Those of them that get one.
+    pub adding: Vec<i32>,
+    /// Those of them that lose theirs in the end.
+    pub removing: Vec<i32>,
+}
+
+/// The quorum that keeps the cluster's metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuorumDescription {
+    /// The active controller's node id.
+    pub leader: i32,
+    /// Counts the elections.
+    pub leader_epoch: i32,
+    /// Where the committed part of the metadata log ends.
+    pub high_watermark: i64,
+    /// Those who vote.
+    pub voters: Vec<QuorumReplica>,
+    /// Those who follow the log without a vote.
+    pub observers: Vec<QuorumReplica>,
+    /// Where the voters listen; empty if the cluster is older than Kafka 3.9.
+    pub nodes: Vec<QuorumNode>,
+}
+
+/// How far one member of the metadata quorum is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuorumReplica {
+    /// Its node id.
+    pub id: i32,
+    /// The id of its data folder; zero if unknown.
+    pub directory: [u8; 16],
+    /// Where its copy of the metadata log ends.
+    pub log_end_offset: i64,
+    /// When the leader last heard of it, in milliseconds since 1970.
+    pub last_fetch_ms: Option<i64>,
+    /// When it last had everything, in milliseconds since 1970.
+    pub last_caught_up_ms: Option<i64>,
+}
+
+/// A voter's addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuorumNode {
+    /// Its node id.
+    pub id: i32,
+    /// Where it listens for the quorum.
+    pub listeners: Vec<QuorumListener>,
+}
+
+/// An address of a voter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuorumListener {
+    /// The listener's name.
+    pub name: String,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
 }
 
 /// A data folder of a broker.

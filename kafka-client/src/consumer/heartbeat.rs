@@ -1,6 +1,7 @@
 //! The background task that keeps a membership alive while the application works.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_wire::HeartbeatRequest;
 use kafka_wire_core::StrBytes;
@@ -14,6 +15,9 @@ use super::{ConsumerConfig, join};
 use crate::group_offsets::Committer;
 use crate::pool::Pool;
 use crate::{Client, ClientError, ErrorCode};
+
+/// The least time a coordinator gets to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A membership; dropping it stops the heartbeats.
 #[derive(Debug)]
@@ -182,11 +186,13 @@ impl Shared {
         if version.value() >= 3 {
             request.group_instance_id = self.committer.instance_id.as_deref().map(StrBytes::from);
         }
+        // Answered from memory. A coordinator that hangs must be noticed while there is time to
+        // find the next one, for commits, too: they use the same connection and fail with it.
         let timeout = self
-            .client
-            .config()
-            .request_timeout
-            .min(self.config.session_timeout);
+            .config
+            .heartbeat_interval
+            .max(PATIENCE)
+            .min(self.client.config().request_timeout);
         let response = connection.call(&request, version, timeout).await?;
         ClientError::check(response.error_code, None, || {
             format!("heartbeat of group \"{}\"", self.group)

@@ -17,6 +17,8 @@ use crate::{BrokerInfo, ClientError, ErrorCode, TopicPartition};
 
 /// How long a partition with damaged records is left alone before the damage is reported again.
 const DAMAGE_PAUSE: Duration = Duration::from_secs(1);
+/// A leader that lets this pass beyond what it was allowed to wait may have been replaced.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a task of the consumer brings back.
 #[derive(Debug)]
@@ -388,9 +390,24 @@ impl Consumer {
             let client = self.client.clone();
             let pool = Arc::clone(&self.fetch_pool);
             let config = Arc::clone(&self.config);
+            let wake = Arc::clone(&self.wake);
             self.work.spawn(async move {
                 let plain: Vec<Want> = wants.iter().map(|(want, _)| want.clone()).collect();
-                let result = fetch::fetch(&client, &pool, &config, node, &plain).await;
+                let patience = config.fetch_max_wait.saturating_add(PATIENCE);
+                let mut fetching =
+                    std::pin::pin!(fetch::fetch(&client, &pool, &config, node, &plain));
+                let result = loop {
+                    tokio::select! {
+                        result = &mut fetching => break result,
+                        () = tokio::time::sleep(patience) => {
+                            // Perhaps others lead by now. They are asked while this one hangs.
+                            for want in &plain {
+                                client.metadata().mark_stale(&want.partition.topic);
+                            }
+                            wake.notify_one();
+                        }
+                    }
+                };
                 Outcome::Fetched {
                     node,
                     number,

@@ -21,6 +21,8 @@ pub struct Delivered {
     pub last_offsets: Vec<(i32, i64)>,
     /// When the first of their batches was sent, in the attempt that was acknowledged.
     pub sent: Option<Moment>,
+    /// The brokers that acknowledged them, by id.
+    pub brokers: Vec<i32>,
 }
 
 /// Which records of a `send` were not delivered, and why. All others were.
@@ -95,10 +97,19 @@ impl Tracker {
         (Arc::new(tracker), Delivery { records, outcome })
     }
 
-    fn acknowledged(&self, count: usize, partition: i32, last_offset: i64, sent: Moment) {
+    fn acknowledged(
+        &self,
+        count: usize,
+        partition: i32,
+        last_offset: i64,
+        (sent, broker): (Moment, i32),
+    ) {
         let mut state = self.state.lock();
         state.delivered.records += count;
         state.delivered.sent = Some(state.delivered.sent.map_or(sent, |first| first.min(sent)));
+        if !state.delivered.brokers.contains(&broker) {
+            state.delivered.brokers.push(broker);
+        }
         let offsets = &mut state.delivered.last_offsets;
         match offsets.iter_mut().find(|(known, _)| *known == partition) {
             Some((_, offset)) => *offset = (*offset).max(last_offset),
@@ -154,8 +165,9 @@ impl Part {
     }
 }
 
-/// Tells everyone that a whole batch is in the log; `base_offset` is -1 if unknown.
-pub(super) fn acknowledge(parts: &[Part], partition: i32, base_offset: i64, sent: Moment) {
+/// Tells everyone that a whole batch is in the log; `base_offset` is -1 if unknown. Also when it
+/// was sent, and to which broker.
+pub(super) fn acknowledge(parts: &[Part], partition: i32, base_offset: i64, sent: (Moment, i32)) {
     let mut position = 0;
     for part in parts {
         position += part.count;
@@ -211,12 +223,13 @@ mod tests {
             count,
         };
         let earlier = Moment::now();
-        acknowledge(&[part(0, 2)], 3, 100, Moment::now());
-        acknowledge(&[part(2, 1), part(3, 2)], 4, 7, earlier);
+        acknowledge(&[part(0, 2)], 3, 100, (Moment::now(), 1));
+        acknowledge(&[part(2, 1), part(3, 2)], 4, 7, (earlier, 2));
         let delivered = delivery.await.unwrap();
         assert_eq!(delivered.records, 5);
         assert_eq!(delivered.last_offsets, [(3, 101), (4, 9)]);
         assert_eq!(delivered.sent, Some(earlier));
+        assert_eq!(delivered.brokers, [1, 2]);
     }
 
     #[tokio::test]
@@ -231,7 +244,7 @@ mod tests {
             }],
             0,
             0,
-            Moment::now(),
+            (Moment::now(), 1),
         );
         let error = delivery.await.unwrap_err();
         assert_eq!(error.failures.len(), 1);

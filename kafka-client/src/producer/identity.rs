@@ -22,7 +22,7 @@ pub(super) async fn init_producer_id(client: &Client) -> Result<(i64, i16), Clie
     let mut retry = client.retry();
     loop {
         let result = client
-            .call_any(|version| {
+            .ask_any(|version| {
                 let mut request = InitProducerIdRequest::default();
                 request.transactional_id = None;
                 request.transaction_timeout_ms = i32::MAX;

@@ -30,6 +30,7 @@ pub use config::{Acks, ProducerConfig};
 pub use delivery::{Delivered, Delivery, DeliveryError};
 pub use partitioner::partition_for_key;
 pub use record::ProducerRecord;
+pub use write::Proof;
 
 use crate::pool::Pool;
 use crate::{Client, ClientError};

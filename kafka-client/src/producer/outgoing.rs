@@ -30,6 +30,8 @@ pub(super) struct Outgoing {
     pub(super) last_error: Option<ClientError>,
     /// When it was last sent, or created.
     pub(super) sent: Moment,
+    /// The same by the clock.
+    pub(super) sent_at: Instant,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,7 @@ impl Outgoing {
             identity: None,
             last_error: None,
             sent: Moment::now(),
+            sent_at: Instant::now(),
         }
     }
 
@@ -150,6 +153,7 @@ impl Outgoing {
             identity: None,
             last_error: None,
             sent: self.sent,
+            sent_at: self.sent_at,
         };
         let mut first = piece(self.order, half_span, left, left_parts, half_reserved);
         let mut second = piece(
@@ -321,7 +325,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(values(&mut rest), ["0", "2", "3"]);
-        delivery::acknowledge(&rest.parts, 0, 0, crate::Moment::now());
+        delivery::acknowledge(&rest.parts, 0, 0, (crate::Moment::now(), 1));
         let failures = delivery.await.unwrap_err().failures;
         assert_eq!(
             failures.iter().map(|(index, _)| *index).collect::<Vec<_>>(),

@@ -145,6 +145,12 @@ impl Partition {
         None
     }
 
+    /// Since when the partition's leader has owed it something.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        let sent = self.in_flight.front().map(|batch| batch.sent_at);
+        sent.or_else(|| self.pending.front().map(|batch| batch.sent_at))
+    }
+
     /// Whether the next batch may be sent before those in flight are answered. A broker that does not
     /// know a producer takes any first number: would it refuse the first batch and take the second,
     /// their order would be lost. So the first one under each identity travels alone.
@@ -189,6 +195,7 @@ impl Partition {
             match batch.encode(numbered) {
                 Ok(bytes) => {
                     batch.sent = Moment::now();
+                    batch.sent_at = Instant::now();
                     let order = batch.order;
                     self.in_flight.push_back(batch);
                     return Some((order, bytes));
@@ -239,7 +246,7 @@ impl Partition {
             &batch.parts,
             self.lane.partition.partition,
             base_offset,
-            batch.sent,
+            (batch.sent, self.node),
         );
         shared.settle(batch.order, batch.reserved);
     }

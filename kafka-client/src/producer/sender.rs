@@ -7,6 +7,11 @@
 //! that the oldest unacknowledged batch leaves a gap, that batch is not in the log, and neither are
 //! those behind it: the producer epoch is raised for this partition and numbering starts over
 //! (KIP-360).
+//!
+//! A leader that hangs keeps its connection open and would hold its partitions for as long as a
+//! request may take. So metadata is asked for again while a leader owes an answer for long, and
+//! when another one leads by then, the old connection is given up: what was sent over it is
+//! repeated to the new leader, which knows by the sequence numbers what it has already.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -28,6 +33,9 @@ use super::partition::{Partition, fail_encoding};
 use super::{Acks, REQUEST_OVERHEAD, Shared};
 use crate::connection::Connection;
 use crate::{BrokerInfo, Client, ClientError, ErrorCode, TopicPartition};
+
+/// A leader that owes an answer for this long may have been replaced.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -150,6 +158,7 @@ impl Sender {
         let mut ready: HashMap<i32, Vec<usize>> = HashMap::new();
         let mut idle = Vec::new();
         let mut leaderless: HashSet<Arc<str>> = HashSet::new();
+        let mut hung = BTreeSet::new();
         let slots: Vec<usize> = self.active.iter().copied().collect();
         for slot in &slots {
             let Some(partition) = self.partitions.get_mut(slot) else {
@@ -174,6 +183,8 @@ impl Sender {
                 }
                 continue;
             }
+            let replaced = question_leader(&self.shared.client, partition, now, &mut sooner);
+            hung.extend(replaced.then_some(partition.node));
             if partition.holding || !partition.can_send(self.shared.config.idempotence) {
                 continue;
             }
@@ -198,6 +209,16 @@ impl Sender {
         }
         for slot in idle {
             self.active.remove(&slot);
+        }
+        for id in hung {
+            if let Some(connection) = self.nodes.get_mut(&id).and_then(|it| it.connection.take()) {
+                tracing::warn!(
+                    broker = id,
+                    "gives no answers and was replaced as a leader; its requests are repeated"
+                );
+                // They fail now, and that is where repeating them begins.
+                connection.close();
+            }
         }
         self.start = self.start.wrapping_add(1);
         for (node, slots) in ready {
@@ -545,6 +566,43 @@ impl Sender {
     }
 }
 
+/// Has metadata fetched anew while the leader owes an answer for long, in which case `look_again`
+/// is told when to ask again. Returns whether another one leads now and the old one does not even
+/// say so.
+fn question_leader(
+    client: &Client,
+    partition: &Partition,
+    now: Instant,
+    look_again: &mut impl FnMut(Option<Instant>),
+) -> bool {
+    let Some(since) = partition.waiting_since() else {
+        return false;
+    };
+    let metadata = client.metadata();
+    let name = &partition.lane.partition;
+    let Some(topic) = metadata.topic(&name.topic) else {
+        return false;
+    };
+    let patient_until = since.max(topic.fetched) + PATIENCE;
+    if patient_until > now {
+        look_again(Some(patient_until));
+    } else {
+        metadata.mark_stale(&name.topic);
+    }
+    let leader = metadata.leader(name).map(|(leader, _)| leader);
+    let replaced =
+        !partition.in_flight.is_empty() && leader.is_some_and(|leader| leader != partition.node);
+    if !replaced {
+        return false;
+    }
+    // One that is alive says so itself, in far less time.
+    let enough = since + PATIENCE;
+    if enough > now {
+        look_again(Some(enough));
+    }
+    enough <= now
+}
+
 /// Takes in who leads now, if the broker says so (KIP-951).
 fn learn(
     client: &Client,
@@ -574,6 +632,8 @@ fn learn(
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use kafka_wire::MetadataResponse;
+    use kafka_wire::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 
     use super::super::partition::tests::{append, world};
     use super::*;
@@ -597,6 +657,49 @@ mod tests {
         let pending = &sender.partitions[&0].pending;
         let orders: Vec<u64> = pending.iter().map(|batch| batch.order).collect();
         assert_eq!(orders, [2]);
+    }
+
+    fn led_by(leader: i32, epoch: i32) -> MetadataResponse {
+        let mut partition = MetadataResponsePartition::default();
+        partition.leader_id = leader;
+        partition.leader_epoch = epoch;
+        let mut topic = MetadataResponseTopic::default();
+        topic.name = Some("t".into());
+        topic.partitions = vec![partition];
+        let mut response = MetadataResponse::default();
+        response.topics = vec![topic];
+        response
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_hangs_is_questioned_and_given_up_when_another_one_leads() {
+        let (producer, mut partition) = world(1, |_| {});
+        let shared = &producer.shared;
+        let client = &shared.client;
+        let max_age = client.config().metadata_max_age;
+        client.metadata().update(&led_by(1, 5), max_age);
+        let events = FuturesUnordered::new();
+        partition.take_batches(shared, Instant::now(), true, &events);
+        let identity = Identity::Known {
+            producer_id: 7,
+            producer_epoch: 0,
+        };
+        partition.next_batch(&identity, shared).unwrap();
+        partition.node = 1;
+        let ask = |partition: &Partition| {
+            let mut again = None;
+            let gone = question_leader(client, partition, Instant::now(), &mut |at| again = at);
+            (gone, again.map(|at| at - Instant::now()))
+        };
+        assert_eq!(ask(&partition), (false, Some(PATIENCE)));
+        assert!(client.metadata().is_fresh("t", max_age));
+        tokio::time::sleep(PATIENCE).await;
+        assert_eq!(ask(&partition), (false, None));
+        assert!(!client.metadata().is_fresh("t", max_age));
+        client.metadata().update(&led_by(1, 5), max_age);
+        assert_eq!(ask(&partition), (false, Some(PATIENCE)), "it still leads");
+        client.metadata().update(&led_by(2, 6), max_age);
+        assert!(ask(&partition).0);
     }
 
     #[tokio::test]

@@ -9,30 +9,51 @@ use super::frame::{self, TopicBatches};
 use super::{Acks, ProducerRecord};
 use crate::{Client, ClientError, ErrorCode, Moment, TopicPartition};
 
+/// What a write relies on: something that was acknowledged before, which has to be in the log of
+/// the very process that takes the write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    /// It was acknowledged, or seen in its log, after this moment.
+    pub since: Moment,
+    /// The broker that acknowledged it; `None` where its leaders were asked since and have it, so
+    /// that only a broker that lost its memory in between is in question.
+    pub broker: Option<i32>,
+}
+
 impl Client {
     /// Appends records to a partition in one batch, acknowledged by all in-sync replicas. Tries
     /// once; on an error the batch may or may not be in the log.
     ///
-    /// With `opened_before` the batch is sent only on a connection that was established before that
-    /// moment and has held since. A broker process that is gone takes its connections with it, so
-    /// what was acknowledged after `opened_before` came from the very process that appends this
-    /// batch, and with it from the same log: a restart in between, which may have lost the tail of
-    /// that log to a power cut, is an error here instead of going unnoticed.
+    /// With `proof` the batch is sent only to the broker named there, on a connection that was
+    /// established before that moment and has held since. A broker process that is gone takes its
+    /// connections with it, so what was acknowledged came from the very process that appends this
+    /// batch, and with it from the same disk: a restart in between, which may have lost the tail of
+    /// a log to a power cut, is an error here instead of going unnoticed, and so is another leader.
     ///
     /// # Errors
-    /// [`ClientError::Reconnected`] if the connection is younger; nothing was sent then. The
+    /// [`ClientError::Reconnected`] if it is another process or may be; nothing was sent then. The
     /// broker's and the connection's errors; those that are
     /// [retriable](ClientError::is_retriable) may go away.
     pub async fn write(
         &self,
         partition: &TopicPartition,
         records: &[ProducerRecord],
-        opened_before: Option<Moment>,
+        proof: Option<Proof>,
     ) -> Result<i64, ClientError> {
         let leader = self.leader(partition).await?;
-        let addr = self.broker_addr(leader).await?;
-        let connection = self.pool().get(&addr).await?;
-        if opened_before.is_some_and(|moment| connection.opened() >= moment) {
+        let connected = async {
+            let addr = self.broker_addr(leader).await?;
+            let connection = self.pool().get(&addr).await?;
+            Ok((addr, connection))
+        };
+        let (addr, connection) = connected
+            .await
+            .inspect_err(|error| self.note_broker_error(leader, error))?;
+        let proven = |proof: Proof| {
+            let same = proof.broker.is_none_or(|broker| broker == leader);
+            same && connection.opened() < proof.since
+        };
+        if proof.is_some_and(|proof| !proven(proof)) {
             return Err(ClientError::Reconnected { addr });
         }
         let mut builder = BatchBuilder::new(

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kafka_client::{ClientError, Moment, Producer, ProducerConfig, ProducerRecord, TopicPartition};
+use kafka_client::{
+    ClientError, Moment, Producer, ProducerConfig, ProducerRecord, Proof, TopicPartition,
+};
 
 use crate::world::{World, numbered, read};
 
@@ -93,9 +95,19 @@ async fn a_write_that_relies_on_a_connection_notices_a_restart() {
     let client = world.client();
     let record = [ProducerRecord::value("a")];
     assert_eq!(client.write(&partition, &record, None).await.unwrap(), 0);
-    let before = Moment::now();
+    let before = Proof {
+        since: Moment::now(),
+        broker: Some(0),
+    };
     let again = client.write(&partition, &record, Some(before)).await;
     assert_eq!(again.unwrap(), 1);
+    let elsewhere = Proof {
+        broker: Some(1),
+        ..before
+    };
+    let error = client.write(&partition, &record, Some(elsewhere)).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, ClientError::Reconnected { .. }), "{error}");
     world.stop().await;
     world.start_again().await;
     let error = loop {
@@ -108,7 +120,10 @@ async fn a_write_that_relies_on_a_connection_notices_a_restart() {
         }
     };
     assert!(matches!(error, ClientError::Reconnected { .. }), "{error}");
-    let since = Moment::now();
+    let since = Proof {
+        since: Moment::now(),
+        broker: None,
+    };
     assert_eq!(
         client
             .write(&partition, &record, Some(since))

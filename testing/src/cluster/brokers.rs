@@ -37,6 +37,10 @@ pub(super) async fn run(room: Shared, id: i32, brokers: i32, begin: Duration) ->
     faults::name_host(&host(id))?;
     let since_start = turmoil::sim_elapsed().unwrap_or_default();
     tokio::time::sleep(begin.saturating_sub(since_start)).await;
+    let empty = room.borrow_mut().replaced_disks.remove(&id);
+    if empty && fs::exists(Path::new(FOLDER)) {
+        clear(Path::new(FOLDER))?;
+    }
     loop {
         let broker = match start(id, brokers).await {
             Ok(broker) => broker,
@@ -62,7 +66,7 @@ pub(super) async fn run(room: Shared, id: i32, brokers: i32, begin: Duration) ->
                 }
                 pause
             }
-            Command::Kill(pause) | Command::Wipe(pause) => {
+            Command::Kill(pause) => {
                 drop(broker);
                 pause
             }
@@ -70,12 +74,21 @@ pub(super) async fn run(room: Shared, id: i32, brokers: i32, begin: Duration) ->
         if let Some(seat) = room.borrow_mut().seats.get_mut(&id) {
             seat.inspector = None;
         }
-        if matches!(command, Command::Wipe(_)) {
-            fs::remove_dir_all(Path::new(FOLDER))?;
-            fs::sync_dir(Path::new("/"))?;
-        }
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Removes all that is in a folder, durably.
+fn clear(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        if entry.is_dir {
+            clear(&entry.path)?;
+            fs::remove_dir_all(&entry.path)?;
+        } else {
+            fs::remove_file(&entry.path)?;
+        }
+    }
+    fs::sync_dir(folder)
 }
 
 async fn start(id: i32, brokers: i32) -> Result<Broker, String> {

@@ -170,11 +170,14 @@ impl History {
     }
 }
 
+/// A record that was found: its offset, and its value or why it is none.
+pub type Found = (i64, Result<Value, String>);
+
 /// What is in the partitions at the end, and on each replica.
 #[derive(Debug, Default)]
 pub struct Ending {
     /// By partition, all records that a reader from the start gets, in order.
-    pub records: BTreeMap<Partition, Vec<(i64, Result<Value, String>)>>,
+    pub records: BTreeMap<Partition, Vec<Found>>,
     /// By partition and broker: the bytes up to the high watermark, cut into batches, as (offset,
     /// checksum of all the batch's bytes).
     pub replicas: BTreeMap<Partition, BTreeMap<i32, Vec<(i64, u32)>>>,

@@ -20,7 +20,7 @@ pub enum Fault {
     Kill,
     /// A process is asked to stop.
     Stop,
-    /// A machine comes back with an empty disk.
+    /// A machine stops and comes back with an empty disk.
     Wipe,
     /// Nothing gets through between one broker and the others; clients reach it or not.
     Partition,
@@ -157,7 +157,6 @@ impl Nemesis {
         let command = match kind {
             Fault::Kill => Some(Command::Kill(pause)),
             Fault::Stop => Some(Command::Stop(pause)),
-            Fault::Wipe => Some(Command::Wipe(pause)),
             _ => None,
         };
         if matches!(kind, Fault::Kill | Fault::Wipe | Fault::PowerCut)
@@ -195,13 +194,18 @@ impl Nemesis {
             others.extend(self.clients.iter().cloned());
         }
         let (what, remedy) = match kind {
-            Fault::PowerCut => {
+            Fault::PowerCut | Fault::Wipe => {
+                let mut what = "loses power";
+                if kind == Fault::Wipe {
+                    self.room.borrow_mut().replaced_disks.insert(victim);
+                    what = "loses its disk";
+                }
                 if let Some(seat) = self.room.borrow_mut().seats.get_mut(&victim) {
                     seat.inspector = None;
                 }
                 self.without_power.push(victim);
                 sim.crash(name.as_str());
-                ("loses power".to_owned(), Remedy::Power(victim))
+                (what.to_owned(), Remedy::Power(victim))
             }
             Fault::Partition => {
                 each(&others, |other| sim.partition(name.as_str(), other));
@@ -267,7 +271,7 @@ impl Nemesis {
                     Remedy::Clock(victim),
                 )
             }
-            Fault::Kill | Fault::Stop | Fault::Wipe => return,
+            Fault::Kill | Fault::Stop => return,
         };
         self.note(sim, format!("{name} {what}"));
         self.remedies.push((until, remedy));
@@ -325,9 +329,10 @@ impl Nemesis {
             !partition.replicas.contains(&victim)
                 || partition.isr.iter().any(|id| *id != victim && is_up(id))
         });
-        // The metadata's quorum, too, keeps its promise only while a majority has its disks.
-        let doubtful = (1..=self.brokers).filter(|id| *id != victim && !is_up(id));
-        let quorum = 2 * (doubtful.count() + 1) < usize::try_from(self.brokers).unwrap_or(0);
+        // The metadata's quorum, too, keeps its promise only while a majority has its disks. A broker
+        // that came back with another one has no vote until it has caught up.
+        let lost = |id: &&i32| **id == victim || !is_up(id);
+        let quorum = 2 * newest.voters.iter().filter(lost).count() < newest.voters.len();
         let epoch = epoch_of(victim);
         drop(room);
         if safe && quorum {

@@ -34,8 +34,6 @@ pub(super) enum Command {
     Stop(Duration),
     /// End the process at once, and start again after so long. Files stay as they are.
     Kill(Duration),
-    /// End the process, take its disk away, and start again on an empty one.
-    Wipe(Duration),
 }
 
 /// A broker's host as it is seen from outside.
@@ -54,6 +52,8 @@ pub(super) struct Room {
     pub(super) history: History,
     pub(super) ending: Ending,
     pub(super) seats: BTreeMap<i32, Seat>,
+    /// Brokers whose machines start on an empty disk the next time.
+    pub(super) replaced_disks: BTreeSet<i32>,
     pub(super) failed: Option<String>,
     /// Brokers whose replicas are collected for the judge.
     pub(super) collected: BTreeSet<i32>,
@@ -73,6 +73,7 @@ impl Room {
             history: History::default(),
             ending: Ending::default(),
             seats: (1..=brokers).map(|id| (id, Seat::default())).collect(),
+            replaced_disks: BTreeSet::new(),
             failed: None,
             collected: BTreeSet::new(),
             producers_at_work: 0,

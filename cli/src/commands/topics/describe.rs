@@ -1,14 +1,15 @@
 //! `--describe`: the layout that scripts parse, tabs included.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
 use kafka_client::{
-    Admin, ConfigEntry, ConfigResource, ConfigSource, PartitionInfo, TopicDescription,
+    Admin, ClientError, ConfigEntry, ConfigResource, ConfigSource, ErrorCode, PartitionInfo,
+    PartitionReassignment, TopicDescription, TopicPartition,
 };
 
 use super::{Arguments, existing, refused};
-use crate::{CliError, output};
+use crate::{CliError, identifier, output};
 
 /// Which partitions are shown.
 struct Filter<'a> {
@@ -16,7 +17,11 @@ struct Filter<'a> {
     /// Whether only partitions with a certain trouble are asked for.
     troubled_only: bool,
     live_brokers: HashSet<i32>,
+    reassignments: Reassignments,
 }
+
+/// The moves under way, by partition.
+type Reassignments = BTreeMap<TopicPartition, PartitionReassignment>;
 
 pub(super) async fn describe(arguments: &Arguments, admin: &Admin) -> Result<(), CliError> {
     let topics = described(arguments, admin).await?;
@@ -29,6 +34,7 @@ pub(super) async fn describe(arguments: &Arguments, admin: &Admin) -> Result<(),
         .map_err(|error| refused(&error))?;
     let filter = Filter {
         arguments,
+        reassignments: reassignments(&topics, admin).await?,
         troubled_only: arguments.under_replicated_partitions
             || arguments.unavailable_partitions
             || arguments.under_min_isr_partitions
@@ -51,6 +57,30 @@ pub(super) async fn describe(arguments: &Arguments, admin: &Admin) -> Result<(),
     output::print(&text)
 }
 
+async fn reassignments(
+    topics: &[TopicDescription],
+    admin: &Admin,
+) -> Result<Reassignments, CliError> {
+    let partitions: Vec<TopicPartition> = topics
+        .iter()
+        .flat_map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(|partition| TopicPartition::new(topic.name.as_str(), partition.index))
+        })
+        .collect();
+    match admin.list_partition_reassignments(Some(&partitions)).await {
+        Ok(found) => Ok(found),
+        // Whoever cannot or may not ask sees the partitions all the same.
+        Err(ClientError::UnsupportedVersion { .. }) => Ok(Reassignments::new()),
+        Err(error) if error.code() == Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) => {
+            Ok(Reassignments::new())
+        }
+        Err(error) => Err(refused(&error)),
+    }
+}
+
 async fn described(
     arguments: &Arguments,
     admin: &Admin,
@@ -58,7 +88,10 @@ async fn described(
     let by_id = arguments
         .topic_id
         .as_deref()
-        .map(parse_topic_id)
+        .map(|text| {
+            identifier::parse(text)
+                .ok_or_else(|| CliError::failed(identifier::refusal(text, "topic id")))
+        })
         .transpose()?;
     let names = match by_id {
         Some(id) => {
@@ -73,7 +106,7 @@ async fn described(
                 None => {
                     return Err(CliError::failed(format!(
                         "Error while executing topic command : TopicId '{}' does not exist as expected",
-                        format_topic_id(id)
+                        identifier::format(id)
                     )));
                 }
             }
@@ -112,27 +145,63 @@ fn describe_topic(
     partitions.sort_by_key(|partition| partition.index);
     let overrides_only = filter.arguments.topics_with_overrides;
     if !filter.troubled_only && (!overrides_only || !overridden.is_empty()) {
-        let factor = partitions
-            .first()
-            .map_or(0, |partition| partition.replicas.len());
+        let factor = partitions.first().map_or(0, |partition| {
+            filter.factor(partition, filter.reassignment(&topic.name, partition))
+        });
         header(text, topic, factor, &overridden);
     }
     if overrides_only {
         return;
     }
     for partition in partitions {
-        if filter.shows(partition, min_in_sync) {
-            line(text, &topic.name, partition);
+        let reassignment = filter.reassignment(&topic.name, partition);
+        if filter.shows(partition, reassignment, min_in_sync) {
+            line(text, &topic.name, partition, reassignment);
         }
     }
 }
 
 impl Filter<'_> {
-    fn shows(&self, partition: &PartitionInfo, min_in_sync: usize) -> bool {
+    fn reassignment(
+        &self,
+        topic: &str,
+        partition: &PartitionInfo,
+    ) -> Option<&PartitionReassignment> {
+        let found = self
+            .reassignments
+            .get(&TopicPartition::new(topic, partition.index))?;
+        // It may have ended after the partition was described.
+        found
+            .adding
+            .iter()
+            .chain(&found.removing)
+            .any(|id| partition.replicas.contains(id))
+            .then_some(found)
+    }
+
+    /// How many copies there are to be; those that a move is adding don't count yet.
+    fn factor(
+        &self,
+        partition: &PartitionInfo,
+        reassignment: Option<&PartitionReassignment>,
+    ) -> usize {
+        match reassignment {
+            Some(moving) => moving.replicas.len().saturating_sub(moving.adding.len()),
+            None => partition.replicas.len(),
+        }
+    }
+
+    fn shows(
+        &self,
+        partition: &PartitionInfo,
+        reassignment: Option<&PartitionReassignment>,
+        min_in_sync: usize,
+    ) -> bool {
         let in_sync = partition.isr.len();
         let leader = leader(partition);
         !self.troubled_only
-            || (self.arguments.under_replicated_partitions && in_sync < partition.replicas.len())
+            || (self.arguments.under_replicated_partitions
+                && in_sync < self.factor(partition, reassignment))
             || (self.arguments.unavailable_partitions
                 && leader.is_none_or(|id| !self.live_brokers.contains(&id)))
             || (self.arguments.under_min_isr_partitions
@@ -160,7 +229,7 @@ fn header(text: &mut String, topic: &TopicDescription, factor: usize, overridden
     if topic.id != [0; 16] {
         put(
             text,
-            format_args!("\tTopicId: {}", format_topic_id(topic.id)),
+            format_args!("\tTopicId: {}", identifier::format(topic.id)),
         );
     }
     put(
@@ -173,15 +242,36 @@ fn header(text: &mut String, topic: &TopicDescription, factor: usize, overridden
     );
 }
 
-fn line(text: &mut String, topic: &str, partition: &PartitionInfo) {
+fn line(
+    text: &mut String,
+    topic: &str,
+    partition: &PartitionInfo,
+    reassignment: Option<&PartitionReassignment>,
+) {
     let leader = leader(partition).map_or_else(|| "none".to_owned(), |id| id.to_string());
     put(
         text,
         format_args!(
-            "\tTopic: {topic}\tPartition: {}\tLeader: {leader}\tReplicas: {}\tIsr: {}\tElr: {}\tLastKnownElr: {}\n",
+            "\tTopic: {topic}\tPartition: {}\tLeader: {leader}\tReplicas: {}\tIsr: {}",
             partition.index,
             join(&partition.replicas),
             join(&partition.isr),
+        ),
+    );
+    if let Some(moving) = reassignment {
+        put(
+            text,
+            format_args!(
+                "\tAdding Replicas: {}\tRemoving Replicas: {}",
+                join(&moving.adding),
+                join(&moving.removing)
+            ),
+        );
+    }
+    put(
+        text,
+        format_args!(
+            "\tElr: {}\tLastKnownElr: {}\n",
             join(&partition.elr),
             join(&partition.last_known_elr),
         ),
@@ -198,69 +288,5 @@ fn join(ids: &[i32]) -> String {
 fn put(text: &mut String, part: std::fmt::Arguments<'_>) {
     if text.write_fmt(part).is_err() {
         // Writing to a string does not fail.
-    }
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// A topic id as Kafka writes it: base 64 with `-` and `_`, without padding, 22 characters.
-fn format_topic_id(id: [u8; 16]) -> String {
-    let bits = u128::from_be_bytes(id);
-    (0..22)
-        .map(|index: u32| {
-            // The last character holds the remaining 2 bits, in its upper part.
-            let shifted = if index < 21 {
-                bits >> (122 - 6 * index)
-            } else {
-                bits << 4
-            };
-            let digit = usize::try_from(shifted & 63).unwrap_or_default();
-            char::from(ALPHABET.get(digit).copied().unwrap_or(b'A'))
-        })
-        .collect()
-}
-
-fn parse_topic_id(text: &str) -> Result<[u8; 16], CliError> {
-    let refused = || {
-        CliError::failed(format!(
-            "\"{text}\" is no topic id; it has 22 letters, digits, '-' or '_'"
-        ))
-    };
-    if text.len() != 22 {
-        return Err(refused());
-    }
-    let mut bits = 0_u128;
-    for (index, byte) in text.bytes().enumerate() {
-        let digit = ALPHABET
-            .iter()
-            .position(|known| *known == byte)
-            .ok_or_else(refused)?;
-        let digit = u128::try_from(digit).unwrap_or_default();
-        bits = if index < 21 {
-            bits << 6 | digit
-        } else {
-            bits << 2 | digit >> 4
-        };
-    }
-    Ok(bits.to_be_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_topic_id_is_written_as_kafka_writes_it() {
-        assert_eq!(format_topic_id([0; 16]), "AAAAAAAAAAAAAAAAAAAAAA");
-        assert_eq!(format_topic_id([0xff; 16]), "_____________________w");
-        let id = *b"0123456789abcdef";
-        assert_eq!(format_topic_id(id), "MDEyMzQ1Njc4OWFiY2RlZg");
-        assert_eq!(parse_topic_id("MDEyMzQ1Njc4OWFiY2RlZg").unwrap(), id);
-    }
-
-    #[test]
-    fn what_is_no_topic_id_is_refused() {
-        assert!(parse_topic_id("short").is_err());
-        assert!(parse_topic_id("MDEyMzQ1Njc4OWFiY2RlZ!").is_err());
     }
 }

@@ -1,0 +1,143 @@
+//! Which brokers the active controller hears of. It is all in memory: a new active controller
+//! begins by giving everybody a full session.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::image::MetadataImage;
+use crate::peer::Heartbeat;
+
+/// What is known of one broker.
+#[derive(Clone, Debug)]
+struct Session {
+    epoch: i64,
+    /// Version of the metadata with its registration: it may be counted on when it has that.
+    registered_at: u64,
+    heard_at: Instant,
+    /// Up to where it has the metadata.
+    applied: u64,
+    /// It has sent heartbeats, and the connection they came by did not end since.
+    connected: bool,
+    /// Version of the metadata in which nothing depends on it any more.
+    stopped_at: Option<u64>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(BTreeMap<i32, Session>);
+
+impl Sessions {
+    /// Begins anew, at the start of a term.
+    pub(super) fn begin(&mut self, image: &MetadataImage, now: Instant) {
+        self.0.clear();
+        for broker in image.brokers() {
+            self.registered(broker.id, broker.epoch, image.version(), now);
+        }
+    }
+
+    /// A broker registered.
+    pub(super) fn registered(&mut self, id: i32, epoch: i64, version: u64, now: Instant) {
+        let session = Session {
+            epoch,
+            registered_at: version,
+            heard_at: now,
+            applied: 0,
+            connected: false,
+            stopped_at: None,
+        };
+        self.0.insert(id, session);
+    }
+
+    pub(super) fn forget(&mut self, id: i32) {
+        self.0.remove(&id);
+    }
+
+    /// Notes a heartbeat, whose epoch was checked. Says whether the broker has the metadata in
+    /// which it registered.
+    pub(super) fn heard(&mut self, heartbeat: &Heartbeat, version: u64, now: Instant) -> bool {
+        let known = self.0.get(&heartbeat.broker);
+        if known.is_none_or(|session| session.epoch != heartbeat.broker_epoch) {
+            self.registered(heartbeat.broker, heartbeat.broker_epoch, version, now);
+        }
+        let Some(session) = self.0.get_mut(&heartbeat.broker) else {
+            return false;
+        };
+        session.heard_at = now;
+        session.connected = true;
+        session.applied = session.applied.max(heartbeat.version);
+        session.applied >= session.registered_at
+    }
+
+    /// The connection that carried a broker's heartbeats ended. Says whether that is news.
+    pub(super) fn disconnected(&mut self, id: i32, epoch: i64) -> bool {
+        match self.0.get_mut(&id) {
+            Some(session) if session.epoch == epoch => {
+                std::mem::replace(&mut session.connected, false)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the broker sent a heartbeat after `since`.
+    pub(super) fn heard_since(&self, id: i32, since: Instant) -> bool {
+        self.0
+            .get(&id)
+            .is_some_and(|session| session.heard_at > since)
+    }
+
+    /// Until when a broker that has not been heard of again may still be alive; none if its
+    /// connection ended.
+    pub(super) fn alive_until(&self, id: i32, timeout: Duration) -> Option<Instant> {
+        let session = self.0.get(&id).filter(|session| session.connected)?;
+        Some(session.heard_at + timeout)
+    }
+
+    /// Notes from which version on nothing depends on a broker that stops.
+    pub(super) fn stops(&mut self, id: i32, version: u64) {
+        if let Some(session) = self.0.get_mut(&id) {
+            session.stopped_at.get_or_insert(version);
+        }
+    }
+
+    /// Whether every other live broker knows that nothing depends on `id` any more.
+    pub(super) fn may_stop(&self, id: i32, image: &MetadataImage) -> bool {
+        let Some(version) = self.0.get(&id).and_then(|session| session.stopped_at) else {
+            return false;
+        };
+        self.0.iter().all(|(other, session)| {
+            *other == id || !image.is_live(*other) || session.applied >= version
+        })
+    }
+
+    /// Live brokers that have not been heard of for `timeout`.
+    pub(super) fn expired(
+        &self,
+        image: &MetadataImage,
+        timeout: Duration,
+        now: Instant,
+    ) -> Vec<i32> {
+        self.0
+            .iter()
+            .filter(|(id, session)| image.is_live(**id) && session.heard_at + timeout <= now)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// When the next session ends, if nothing is heard until then.
+    pub(super) fn next_expiry(&self, image: &MetadataImage, timeout: Duration) -> Option<Instant> {
+        self.0
+            .iter()
+            .filter(|(id, _)| image.is_live(**id))
+            .map(|(_, session)| session.heard_at + timeout)
+            .min()
+    }
+
+    /// This node stood still for `pause`, and heard nobody because of that.
+    pub(super) fn forgive(&mut self, pause: Duration) {
+        for session in self.0.values_mut() {
+            session.heard_at += pause;
+        }
+    }
+}

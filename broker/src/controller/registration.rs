@@ -1,0 +1,175 @@
+//! Brokers come, stay and go.
+
+use std::collections::BTreeSet;
+
+use super::ControllerError;
+use super::elections::{Choice, Loss};
+use super::operation::RemovalProgress;
+use super::plan::Plan;
+use super::record::{BrokerRegistration, MetadataRecord};
+use crate::error_code;
+use crate::peer::Registration;
+
+impl Plan<'_> {
+    /// Takes a starting process into the cluster; gives the epoch it has from now on. Whether a
+    /// former process of this broker is still alive was found out before. With `at_once` it need
+    /// not catch up with the metadata first.
+    ///
+    /// # Errors
+    /// When it belongs to another cluster.
+    pub(super) fn register(
+        &mut self,
+        registration: &Registration,
+        at_once: bool,
+    ) -> Result<i64, ControllerError> {
+        match self.image().cluster_id() {
+            None => self.push(MetadataRecord::Cluster {
+                id: registration.cluster_id.clone(),
+            }),
+            Some(cluster_id) if **cluster_id != *registration.cluster_id => {
+                return Err(ControllerError::new(
+                    error_code::INCONSISTENT_CLUSTER_ID,
+                    format!(
+                        "broker {} has data of cluster \"{}\", and this is cluster \"{cluster_id}\"; give it an empty data folder or the addresses of its own cluster",
+                        registration.broker, registration.cluster_id
+                    ),
+                ));
+            }
+            Some(_) => {}
+        }
+        let id = registration.broker;
+        let former = self.image().broker(id).cloned();
+        if let Some(former) = &former
+            && former.incarnation == registration.incarnation
+        {
+            // It asks again because the answer was lost.
+            return Ok(former.epoch);
+        }
+        let loss = match &former {
+            Some(former) if former.directory != registration.directory => Loss::Everything,
+            _ if registration.lost_records => Loss::Tail,
+            _ => Loss::Nothing,
+        };
+        if loss == Loss::Everything {
+            tracing::warn!(
+                broker = id,
+                "a broker came back with another disk; it copies its partitions from the others"
+            );
+        }
+        let epoch = self.image().next_broker_epoch();
+        self.put_broker(BrokerRegistration {
+            id,
+            epoch,
+            incarnation: registration.incarnation,
+            directory: registration.directory.clone(),
+            endpoints: registration.endpoints.clone(),
+            rack: registration.rack.clone(),
+            version: registration.version.clone(),
+            fenced: !at_once,
+            shutting_down: false,
+            leaving: former.is_some_and(|former| former.leaving),
+        });
+        self.leave(id, loss);
+        if at_once {
+            // Its high watermark may be lower than the one it had, which is no matter where it is
+            // the only replica: everything is committed there.
+            self.renew_shared(id);
+            self.elect_missing();
+        }
+        Ok(epoch)
+    }
+
+    /// A new epoch wherever broker `id` leads and is not the only replica.
+    fn renew_shared(&mut self, id: i32) {
+        for topic in self.topics() {
+            for (index, state) in &topic.partitions {
+                if state.leader == id && state.replicas.len() > 1 {
+                    self.settle(&topic, *index, state.clone(), Choice::Renew, None);
+                }
+            }
+        }
+    }
+
+    /// Takes a broker out of the cluster for good, as far as that is possible by now. Its vote and
+    /// its membership of the quorum are for the caller to take, when nothing is left on it.
+    ///
+    /// # Errors
+    /// When it is not there, or is alive and `force` is given, or nobody could take its replicas.
+    pub(super) fn remove_broker(
+        &mut self,
+        id: i32,
+        force: bool,
+    ) -> Result<RemovalProgress, ControllerError> {
+        let Some(broker) = self.image().broker(id).cloned() else {
+            return Err(ControllerError::new(
+                error_code::BROKER_ID_NOT_REGISTERED,
+                format!("broker {id} is not part of the cluster"),
+            ));
+        };
+        if force && !broker.fenced {
+            return Err(ControllerError::new(
+                error_code::INVALID_REQUEST,
+                format!(
+                    "broker {id} is alive; remove it without force, which moves its replicas first, or stop it"
+                ),
+            ));
+        }
+        let others: BTreeSet<i32> = self
+            .usable()
+            .into_iter()
+            .filter(|other| *other != id)
+            .collect();
+        if others.is_empty() {
+            return Err(ControllerError::new(
+                error_code::INVALID_REQUEST,
+                format!("broker {id} cannot be removed: there is no other live broker"),
+            ));
+        }
+        if !broker.leaving {
+            self.put_broker(BrokerRegistration {
+                leaving: true,
+                ..broker
+            });
+        }
+        let replicas = self.move_away(id)?;
+        if force {
+            self.drop_replicas(id);
+        }
+        Ok(RemovalProgress {
+            replicas: if force { 0 } else { replicas },
+            gone: false,
+        })
+    }
+
+    /// Takes a dead broker off every partition that somebody else has all records of.
+    fn drop_replicas(&mut self, id: i32) {
+        for topic in self.topics() {
+            for (index, state) in &topic.partitions {
+                if !state.replicas.contains(&id) {
+                    continue;
+                }
+                let mut next = state.clone();
+                next.replicas.retain(|other| *other != id);
+                let mut full = state.isr.iter().chain(&state.elr);
+                if next.replicas.is_empty() || !full.any(|other| *other != id) {
+                    tracing::error!(topic = %topic.name, partition = index, broker = id, "the only copy of a partition was on a removed broker");
+                    continue;
+                }
+                for list in [
+                    &mut next.isr,
+                    &mut next.elr,
+                    &mut next.adding,
+                    &mut next.removing,
+                ] {
+                    list.retain(|other| *other != id);
+                }
+                self.settle(&topic, *index, next, Choice::Stay, None);
+            }
+        }
+    }
+
+    /// Forgets a broker.
+    pub(super) fn forget(&mut self, id: i32) {
+        self.push(MetadataRecord::RemoveBroker { id });
+    }
+}

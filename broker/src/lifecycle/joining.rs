@@ -1,0 +1,202 @@
+//! The beginning of a broker whose data folder is empty: it founds a cluster or joins one.
+//!
+//! Only the first of the seeds founds, and only when none of the others knows a cluster: a broker
+//! whose disk was replaced must not found a second one. Where all others are there and new, that is
+//! certain at once; otherwise they get a moment to turn up. All others ask until they are taken in.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Addresses;
+use crate::controller::quorum::Quorum;
+use crate::error::BrokerError;
+use crate::error_code;
+use crate::peer::{ClusterRequest, ClusterResponse, JoinRequest, Peers, Refusal};
+
+/// How long the first seed asks the others before it founds a cluster.
+const FOUNDING_TIME: Duration = Duration::from_secs(2);
+/// Between two rounds of questions.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long one answer may take; being taken in is agreed on by the others' quorum.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// How long the cluster's first word may take after this broker was taken in.
+const FIRST_WORD_TIME: Duration = Duration::from_secs(10);
+/// How long an id may be in use before that counts as a mistake: its former process may have
+/// ended a moment ago.
+const ID_IN_USE_TIME: Duration = Duration::from_secs(10);
+/// How often a broker that waits says so.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(crate) struct Joining<'a> {
+    pub(crate) quorum: &'a Quorum,
+    pub(crate) peers: &'a Peers,
+    pub(crate) addresses: &'a Addresses,
+    pub(crate) request: JoinRequest,
+}
+
+/// How it came to be in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// It is a cluster of its own.
+    Founded,
+    /// It was taken into this one.
+    Joined(String),
+}
+
+/// What the seeds said in one round.
+enum Round {
+    Joined(String),
+    /// Each says that it is in no cluster itself.
+    AllNew,
+    /// Some are unreachable, and no other is in a cluster.
+    Nobody(String),
+    /// There is a cluster, which does not take it in now.
+    NotNow(Refusal),
+    /// It never will.
+    Never(Refusal),
+}
+
+impl Joining<'_> {
+    /// Returns when this broker is a member of a quorum.
+    ///
+    /// # Errors
+    /// When the cluster refuses it for good, or the quorum's disk fails.
+    pub(crate) async fn begin(self) -> Result<Begun, BrokerError> {
+        if self.addresses.others.is_empty() {
+            return self.found().await;
+        }
+        let begun = Instant::now();
+        // Data of a cluster must not become another one's.
+        let mut may_found = self.addresses.founder && self.request.cluster_id.is_none();
+        let mut in_use_since = None;
+        let mut said = begun;
+        loop {
+            let limit = if may_found {
+                begun + FOUNDING_TIME
+            } else {
+                Instant::now() + ANSWER_TIME
+            };
+            let why = match self.ask_all(limit).await {
+                Round::Joined(cluster_id) => {
+                    if self.hears_the_cluster().await {
+                        return Ok(Begun::Joined(cluster_id));
+                    }
+                    may_found = false;
+                    "it was taken in but hears nothing; the other brokers may not reach its address"
+                        .to_owned()
+                }
+                Round::Never(refusal) => return Err(BrokerError::Cluster(refusal.message)),
+                Round::NotNow(refusal) => {
+                    may_found = false;
+                    if refusal.code == error_code::DUPLICATE_BROKER_REGISTRATION {
+                        let since = *in_use_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= ID_IN_USE_TIME {
+                            return Err(BrokerError::Cluster(refusal.message));
+                        }
+                    }
+                    refusal.message
+                }
+                Round::AllNew if may_found => return self.found().await,
+                Round::AllNew => "the first of the seeds has not founded it yet".to_owned(),
+                Round::Nobody(why) => {
+                    if may_found && begun.elapsed() + PAUSE >= FOUNDING_TIME {
+                        return self.found().await;
+                    }
+                    why
+                }
+            };
+            if said.elapsed() >= SAY_EVERY {
+                said = Instant::now();
+                tracing::warn!(
+                    seeds = self.addresses.others.join(","),
+                    "waiting for the cluster: {why}"
+                );
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn found(&self) -> Result<Begun, BrokerError> {
+        self.quorum
+            .found()
+            .await
+            .map_err(|error| BrokerError::Storage(error.to_string()))?;
+        Ok(Begun::Founded)
+    }
+
+    /// Asks every seed once.
+    async fn ask_all(&self, limit: Instant) -> Round {
+        let asked = self
+            .addresses
+            .others
+            .iter()
+            .map(|seed| self.ask(seed, limit));
+        let mut round = Round::AllNew;
+        for answer in join_all(asked).await {
+            round = match (round, answer) {
+                (joined @ Round::Joined(_), _) | (_, joined @ Round::Joined(_)) => joined,
+                (never @ Round::Never(_), _) | (_, never @ Round::Never(_)) => never,
+                (not_now @ Round::NotNow(_), _) | (_, not_now @ Round::NotNow(_)) => not_now,
+                (nobody @ Round::Nobody(_), _) | (_, nobody @ Round::Nobody(_)) => nobody,
+                (Round::AllNew, Round::AllNew) => Round::AllNew,
+            };
+        }
+        round
+    }
+
+    /// Asks one seed, and whom it names.
+    async fn ask(&self, seed: &str, limit: Instant) -> Round {
+        let mut address = seed.to_owned();
+        for hop in 0..REFERRALS_MAX {
+            let request = ClusterRequest::Join(self.request.clone());
+            let refusal = match self.peers.call(&address, request, limit).await {
+                Ok(ClusterResponse::Joined(joined)) => return Round::Joined(joined.cluster_id),
+                Ok(ClusterResponse::Refused(refusal)) => refusal,
+                Ok(_) => return Round::Nobody(format!("{address} answered another question")),
+                Err(error) if hop == 0 => return Round::Nobody(error.to_string()),
+                // Who named it is in a cluster.
+                Err(error) => return Round::NotNow(not_now(error.to_string())),
+            };
+            match refusal.code {
+                error_code::BROKER_NOT_AVAILABLE if hop == 0 => return Round::AllNew,
+                error_code::INCONSISTENT_CLUSTER_ID | error_code::INVALID_REQUEST => {
+                    return Round::Never(refusal);
+                }
+                error_code::NOT_CONTROLLER => match &refusal.leader {
+                    // The others do not know yet that this broker's former process is gone.
+                    Some((leader, _)) if *leader == self.request.broker => {
+                        return Round::NotNow(refusal);
+                    }
+                    Some((_, leader)) if *leader != address => address.clone_from(leader),
+                    _ => return Round::NotNow(refusal),
+                },
+                _ => return Round::NotNow(refusal),
+            }
+        }
+        Round::NotNow(not_now("the brokers do not agree on who leads".to_owned()))
+    }
+
+    /// Waits until the quorum's leader has spoken to this broker.
+    async fn hears_the_cluster(&self) -> bool {
+        let heard = async {
+            while self.quorum.is_new() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(FIRST_WORD_TIME, heard).await.is_ok()
+    }
+}
+
+/// How often one question is passed on.
+const REFERRALS_MAX: usize = 3;
+
+fn not_now(message: String) -> Refusal {
+    Refusal {
+        code: error_code::NOT_CONTROLLER,
+        message,
+        leader: None,
+    }
+}

@@ -1,0 +1,181 @@
+//! Moving partitions to other brokers (KIP-455).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kafka_wire::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use kafka_wire::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
+use kafka_wire::{AlterPartitionReassignmentsRequest, ListPartitionReassignmentsRequest};
+use kafka_wire_core::StrBytes;
+
+use super::topics::is_controller_trouble;
+use super::{Admin, Each, PartitionReassignment, by_topic, timeout_ms, unmentioned};
+use crate::{ClientError, TopicPartition};
+
+impl Admin {
+    /// Starts to move each partition to the brokers named, the preferred leader first; `None`
+    /// cancels what is under way. Returns once the move has begun; see
+    /// [`list_partition_reassignments`](Self::list_partition_reassignments) for its end.
+    ///
+    /// # Errors
+    /// Of the whole call: no controller could be reached; the cluster is older than Kafka 4.1 and
+    /// the number of copies must not change. Per partition, for example
+    /// `INVALID_REPLICA_ASSIGNMENT` or `NO_REASSIGNMENT_IN_PROGRESS`.
+    pub async fn alter_partition_reassignments(
+        &self,
+        targets: &[(TopicPartition, Option<Vec<i32>>)],
+        allow_factor_change: bool,
+    ) -> Result<Each<TopicPartition, ()>, ClientError> {
+        let mut retry = self.client.retry();
+        loop {
+            let mut checked = false;
+            let result = self
+                .client
+                .call_controller(|version| {
+                    let mut request = AlterPartitionReassignmentsRequest::default();
+                    request.timeout_ms = timeout_ms(&self.client);
+                    if version.value() >= 1 {
+                        checked = true;
+                        request.allow_replication_factor_change = allow_factor_change;
+                    }
+                    request.topics = reassignable(targets);
+                    // Older brokers change the number of copies whether it is wanted or not, so they
+                    // are asked for nothing.
+                    if !checked && !allow_factor_change {
+                        request.topics.clear();
+                    }
+                    request
+                })
+                .await;
+            let outcome = result.and_then(|(response, _)| {
+                if !checked && !allow_factor_change {
+                    return Err(ClientError::Usage {
+                        reason: "the cluster cannot check that the number of copies stays; upgrade it or allow the change".to_owned(),
+                    });
+                }
+                ClientError::check(
+                    response.error_code,
+                    response.error_message.as_deref(),
+                    || "cannot change the reassignments of partitions".to_owned(),
+                )?;
+                Ok(response.responses)
+            });
+            match outcome {
+                Ok(topics) => {
+                    let mut answers: BTreeMap<TopicPartition, Result<(), ClientError>> =
+                        BTreeMap::new();
+                    for topic in topics {
+                        self.client.metadata().mark_stale(topic.name.as_str());
+                        for answer in topic.partitions {
+                            let partition =
+                                TopicPartition::new(topic.name.as_str(), answer.partition_index);
+                            let outcome = ClientError::check(
+                                answer.error_code,
+                                answer.error_message.as_deref(),
+                                || format!("cannot reassign {partition}"),
+                            );
+                            answers.insert(partition, outcome);
+                        }
+                    }
+                    return Ok(targets
+                        .iter()
+                        .map(|(partition, _)| {
+                            let outcome = answers.remove(partition).unwrap_or_else(|| {
+                                Err(unmentioned(format!("reassigning {partition}")))
+                            });
+                            (partition.clone(), outcome)
+                        })
+                        .collect());
+                }
+                Err(error) if is_controller_trouble(&error) => {
+                    self.client.refresh(&[], false).await.ok();
+                    retry.again(error).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The reassignments under way, of these partitions or of all, by partition.
+    ///
+    /// # Errors
+    /// No controller could be reached.
+    pub async fn list_partition_reassignments(
+        &self,
+        partitions: Option<&[TopicPartition]>,
+    ) -> Result<BTreeMap<TopicPartition, PartitionReassignment>, ClientError> {
+        let mut retry = self.client.retry();
+        loop {
+            let result = self
+                .client
+                .call_controller(|_| {
+                    let mut request = ListPartitionReassignmentsRequest::default();
+                    request.timeout_ms = timeout_ms(&self.client);
+                    request.topics = partitions.map(|partitions| {
+                        by_topic(partitions)
+                            .into_iter()
+                            .map(|(topic, indexes)| {
+                                let mut wanted = ListPartitionReassignmentsTopics::default();
+                                wanted.name = StrBytes::from(topic);
+                                wanted.partition_indexes = indexes;
+                                wanted
+                            })
+                            .collect()
+                    });
+                    request
+                })
+                .await;
+            let outcome = result.and_then(|(response, _)| {
+                ClientError::check(
+                    response.error_code,
+                    response.error_message.as_deref(),
+                    || "cannot list the reassignments of partitions".to_owned(),
+                )?;
+                Ok(response.topics)
+            });
+            match outcome {
+                Ok(topics) => {
+                    let mut all = BTreeMap::new();
+                    for topic in topics {
+                        let name: Arc<str> = Arc::from(topic.name.as_str());
+                        all.extend(topic.partitions.into_iter().map(|partition| {
+                            let place =
+                                TopicPartition::new(Arc::clone(&name), partition.partition_index);
+                            let reassignment = PartitionReassignment {
+                                replicas: partition.replicas,
+                                adding: partition.adding_replicas,
+                                removing: partition.removing_replicas,
+                            };
+                            (place, reassignment)
+                        }));
+                    }
+                    return Ok(all);
+                }
+                Err(error) if is_controller_trouble(&error) => {
+                    self.client.refresh(&[], false).await.ok();
+                    retry.again(error).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn reassignable(targets: &[(TopicPartition, Option<Vec<i32>>)]) -> Vec<ReassignableTopic> {
+    let mut topics: BTreeMap<&str, Vec<ReassignablePartition>> = BTreeMap::new();
+    for (partition, replicas) in targets {
+        let mut wanted = ReassignablePartition::default();
+        wanted.partition_index = partition.partition;
+        wanted.replicas.clone_from(replicas);
+        topics.entry(&partition.topic).or_default().push(wanted);
+    }
+    topics
+        .into_iter()
+        .map(|(name, partitions)| {
+            let mut topic = ReassignableTopic::default();
+            topic.name = StrBytes::from(name);
+            topic.partitions = partitions;
+            topic
+        })
+        .collect()
+}
