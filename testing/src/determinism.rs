@@ -40,6 +40,8 @@ pub fn in_own_process(
     let output = tempfile::NamedTempFile::new().map_err(failed)?;
     let printed =
         || std::fs::read(output.path()).map(|text| String::from_utf8_lossy(&text).into_owned());
+    // One position in the file for both, or they write over each other.
+    let both = output.reopen().map_err(failed)?;
     let mut child = Command::new(binary)
         .args([
             "--exact",
@@ -49,8 +51,8 @@ pub fn in_own_process(
             "--test-threads=1",
         ])
         .env(variable.0, variable.1)
-        .stdout(output.reopen().map_err(failed)?)
-        .stderr(output.reopen().map_err(failed)?)
+        .stdout(both.try_clone().map_err(failed)?)
+        .stderr(both)
         .spawn()
         .map_err(failed)?;
     let began = Instant::now();

@@ -39,6 +39,12 @@ fn here(plan: impl Fn(u64) -> Plan) {
     }
 }
 
+/// What a run printed of itself; the name of the test may stand before it.
+fn outcome(said: &str) -> Option<&str> {
+    said.lines()
+        .find_map(|line| line.get(line.find("Outcome {")?..))
+}
+
 /// Runs a plan for each seed, each in a process of its own, so that it can be repeated.
 fn each_seed(test: &str, usual: u64) {
     let seeds = match number("SIMULATION_SEED") {
@@ -48,12 +54,7 @@ fn each_seed(test: &str, usual: u64) {
     let mut failed = Vec::new();
     for seed in seeds.clone() {
         match determinism::in_own_process(test, ("SIMULATION_SEED", &seed.to_string()), PATIENCE) {
-            Ok(said) => println!(
-                "seed {seed}: {}",
-                said.lines()
-                    .find(|line| line.starts_with("Outcome"))
-                    .unwrap_or_default()
-            ),
+            Ok(said) => println!("seed {seed}: {}", outcome(&said).unwrap_or_default()),
             Err(said) => {
                 println!(
                     "{said}\nreplay with: SIMULATION_SEED={seed} cargo test -p connect-testing --test cluster {test} -- --ignored --exact --nocapture"
@@ -144,10 +145,7 @@ fn the_same_seed_gives_the_same_run() {
     let run = || {
         let said = determinism::in_own_process("run_alone", ("SIMULATION_SEED", "7"), PATIENCE);
         let said = said.unwrap();
-        said.lines()
-            .find(|line| line.starts_with("Outcome"))
-            .unwrap()
-            .to_owned()
+        outcome(&said).unwrap().to_owned()
     };
     assert_eq!(run(), run());
 }
