@@ -353,6 +353,19 @@ async fn a_whole_cluster_comes_back_with_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_cluster_is_founded_while_a_seed_is_there_and_says_nothing() {
+    let cluster = TestCluster::planned(2);
+    let silent = std::net::TcpListener::bind(&cluster.addresses()[1]).unwrap();
+    let starting = Broker::start(cluster.config(0));
+    tokio::pin!(starting);
+    let early = timeout(Duration::from_secs(4), &mut starting).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(silent);
+    let founded = timeout(LIMIT, starting).await.expect("nobody is there");
+    founded.unwrap().shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_disk_is_filled_again_even_that_of_the_founder() {
     let mut cluster = TestCluster::start(3).await;
     create(&cluster.client(), "orders", 3, 3).await;

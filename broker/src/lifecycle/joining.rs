@@ -2,7 +2,9 @@
 //!
 //! Only the first of the seeds founds, and only when none of the others knows a cluster: a broker
 //! whose disk was replaced must not found a second one. Where all others are there and new, that is
-//! certain at once; otherwise they get a moment to turn up. All others ask until they are taken in.
+//! certain at once; otherwise they get a moment to turn up. One that takes connections and says
+//! nothing may be in a cluster that cannot agree on anything at the moment, so it is waited for. All
+//! others ask until they are taken in.
 
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use super::Addresses;
 use crate::controller::quorum::Quorum;
 use crate::error::BrokerError;
 use crate::error_code;
-use crate::peer::{ClusterRequest, ClusterResponse, JoinRequest, Peers, Refusal};
+use crate::peer::{ClusterRequest, ClusterResponse, JoinRequest, PeerError, Peers, Probe, Refusal};
 
 /// How long the first seed asks the others before it founds a cluster.
 const FOUNDING_TIME: Duration = Duration::from_secs(2);
@@ -53,6 +55,8 @@ enum Round {
     AllNew,
     /// Some are unreachable, and no other is in a cluster.
     Nobody(String),
+    /// One is there and does not answer; it may be in a cluster.
+    Silent(String),
     /// There is a cluster, which does not take it in now.
     NotNow(Refusal),
     /// It never will.
@@ -74,8 +78,9 @@ impl Joining<'_> {
         let mut in_use_since = None;
         let mut said = begun;
         loop {
-            let limit = if may_found {
-                begun + FOUNDING_TIME
+            let founding = begun + FOUNDING_TIME;
+            let limit = if may_found && founding > Instant::now() {
+                founding
             } else {
                 Instant::now() + ANSWER_TIME
             };
@@ -101,6 +106,7 @@ impl Joining<'_> {
                 }
                 Round::AllNew if may_found => return self.found().await,
                 Round::AllNew => "the first of the seeds has not founded it yet".to_owned(),
+                Round::Silent(why) => why,
                 Round::Nobody(why) => {
                     if may_found && begun.elapsed() + PAUSE >= FOUNDING_TIME {
                         return self.found().await;
@@ -140,6 +146,7 @@ impl Joining<'_> {
                 (joined @ Round::Joined(_), _) | (_, joined @ Round::Joined(_)) => joined,
                 (never @ Round::Never(_), _) | (_, never @ Round::Never(_)) => never,
                 (not_now @ Round::NotNow(_), _) | (_, not_now @ Round::NotNow(_)) => not_now,
+                (silent @ Round::Silent(_), _) | (_, silent @ Round::Silent(_)) => silent,
                 (nobody @ Round::Nobody(_), _) | (_, nobody @ Round::Nobody(_)) => nobody,
                 (Round::AllNew, Round::AllNew) => Round::AllNew,
             };
@@ -156,7 +163,7 @@ impl Joining<'_> {
                 Ok(ClusterResponse::Joined(joined)) => return Round::Joined(joined.cluster_id),
                 Ok(ClusterResponse::Refused(refusal)) => refusal,
                 Ok(_) => return Round::Nobody(format!("{address} answered another question")),
-                Err(error) if hop == 0 => return Round::Nobody(error.to_string()),
+                Err(error) if hop == 0 => return self.unanswered(&address, &error).await,
                 // Who named it is in a cluster.
                 Err(error) => return Round::NotNow(not_now(error.to_string())),
             };
@@ -177,6 +184,17 @@ impl Joining<'_> {
             }
         }
         Round::NotNow(not_now("the brokers do not agree on who leads".to_owned()))
+    }
+
+    /// What it means that a seed gave no answer.
+    async fn unanswered(&self, seed: &str, error: &PeerError) -> Round {
+        let is_there =
+            !matches!(error, PeerError::Refused(_)) && self.peers.probe(seed).await == Probe::Alive;
+        if is_there {
+            Round::Silent(error.to_string())
+        } else {
+            Round::Nobody(error.to_string())
+        }
     }
 
     /// Waits until the quorum's leader has spoken to this broker.
