@@ -155,6 +155,7 @@ impl Broker {
             peers,
             epoch,
             applied: replication.applied(),
+            disk_refuses: replicas.disk().refuses(),
         });
         lifecycle.counted_on().await.map_err(BrokerError::Cluster)?;
         let version = controller.image().version();

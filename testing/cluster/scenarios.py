@@ -109,41 +109,53 @@ def replace_disk(cluster, options):
 
 @scenario
 def full_disk(cluster, options):
-    """One node's disk is full for a while: the others go on, and it comes back by itself."""
-    victim = cluster.nodes[1]
-    victim.data.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", str(victim.data)], capture_output=True)
-    if mounted.returncode:
-        return "skipped: a small file system cannot be mounted here"
+    """One node's disk after the other is full for a while: the others go on, and it comes back by itself."""
+    mounted = []
     try:
+        for node in cluster.nodes:
+            node.data.mkdir()
+            command = ["mount", "-t", "tmpfs", "-o", "size=192m", "none", str(node.data)]
+            if subprocess.run(command, capture_output=True).returncode:
+                return "skipped: a small file system cannot be mounted here"
+            mounted.append(node.data)
         writer = with_topic(cluster, segment_bytes=1 << 20)
         writer.start()
-        time.sleep(1)
-        # To the last byte, with a file that can be taken away again.
-        filler = victim.data / "filler"
-        with open(filler, "wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(1 << 16))
-            except OSError:
-                pass
-        time.sleep(6)
-        before = len(writer.acknowledged)
-        time.sleep(2)
-        if len(writer.acknowledged) == before:
-            cluster.fail("nothing is acknowledged while one of three disks is full")
-        filler.unlink()
-        began = time.monotonic()
-        while victim.process.poll() is not None:
-            # It may have ended, with a reason in its log; then whoever runs it starts it again.
-            victim.process = None
-            victim.start()
-        cluster.wait_whole(TOPIC, patience=90)
-        healed = time.monotonic() - began
-        return f"in sync again {healed:.1f} s after there was room; {judge(cluster, [writer], TOPIC, PARTITIONS)}"
+        said = []
+        for victim in cluster.nodes:
+            said.append(fill_and_free(cluster, writer, victim))
+        return f"{'; '.join(said)}; {judge(cluster, [writer], TOPIC, PARTITIONS)}"
     finally:
         cluster.close()
-        subprocess.run(["umount", str(victim.data)])
+        for data in mounted:
+            subprocess.run(["umount", str(data)])
+
+
+def fill_and_free(cluster, writer, victim):
+    time.sleep(1)
+    longest, writer.longest_gap = writer.longest_gap, 0.0
+    # To the last byte, with a file that can be taken away again.
+    filler = victim.data / "filler"
+    with open(filler, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+        except OSError:
+            pass
+    time.sleep(6)
+    before = len(writer.acknowledged)
+    time.sleep(2)
+    if len(writer.acknowledged) == before:
+        cluster.fail(f"nothing is acknowledged while the disk of node {victim.id} is full")
+    filler.unlink()
+    freed = time.monotonic()
+    while victim.process.poll() is not None:
+        # It may have ended, with a reason in its log; then whoever runs it starts it again.
+        victim.process = None
+        victim.start()
+    cluster.wait_whole(TOPIC, patience=90)
+    pause = writer.longest_gap
+    writer.longest_gap = max(longest, pause)
+    return f"node {victim.id}: longest pause {pause:.2f} s, in sync again {time.monotonic() - freed:.1f} s after there was room"
 
 
 def main():

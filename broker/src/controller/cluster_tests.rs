@@ -140,6 +140,7 @@ async fn beat(controller: Arc<Controller>, net: Net, broker: i32, broker_epoch: 
             broker_epoch,
             version: controller.image().version(),
             shutting_down: false,
+            disk_refuses: false,
         };
         drop(ask_leader(&controller, &net, ClusterRequest::Heartbeat(heartbeat)).await);
         sleep(Duration::from_millis(100)).await;
@@ -410,6 +411,7 @@ async fn a_broker_may_stop_when_others_know_that_they_lead() {
                 broker_epoch: image.broker(3).unwrap().epoch,
                 version: image.version(),
                 shutting_down: true,
+                disk_refuses: false,
             };
             let request = ClusterRequest::Heartbeat(heartbeat);
             match ask_leader(&stopping, &cluster.net, request).await {

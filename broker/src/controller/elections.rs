@@ -132,7 +132,7 @@ impl Plan<'_> {
         if let Some(leader) = among(&state.elr) {
             return clean(leader);
         }
-        // It wants to stop, but nobody can take over: better served than not.
+        // It wants to stop or cannot write, but nobody can take over: better served than not.
         if leads(state.leader) {
             return stays;
         }
@@ -199,6 +199,25 @@ impl Plan<'_> {
             });
         }
         self.elect_missing();
+    }
+
+    /// The disk of a broker takes no writes, or takes them again.
+    pub(super) fn disk_refuses(&mut self, id: i32, refuses: bool) {
+        let Some(broker) = self.image().broker(id).cloned() else {
+            return;
+        };
+        if broker.disk_refuses == refuses {
+            return;
+        }
+        self.put_broker(super::record::BrokerRegistration {
+            disk_refuses: refuses,
+            ..broker
+        });
+        if refuses {
+            self.leave(id, Loss::Nothing);
+        } else {
+            self.elect_missing();
+        }
     }
 
     /// What follows for the partitions from the present standing of broker `id`, which is away or

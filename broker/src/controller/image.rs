@@ -125,7 +125,7 @@ impl MetadataImage {
     pub(crate) fn usable_brokers(&self) -> impl Iterator<Item = &BrokerRegistration> {
         self.brokers
             .values()
-            .filter(|broker| !broker.fenced && !broker.shutting_down && !broker.leaving)
+            .filter(|broker| broker.may_lead() && !broker.leaving)
     }
 
     /// The epoch of the next broker that registers.

@@ -87,6 +87,14 @@ impl Sessions {
             .is_some_and(|session| session.heard_at > since)
     }
 
+    /// Whether the broker sent this controller a heartbeat after `since`, over a connection that still stands. Nobody
+    /// has at the start of a term.
+    pub(super) fn speaks_since(&self, id: i32, since: Instant) -> bool {
+        self.0
+            .get(&id)
+            .is_some_and(|session| session.connected && session.heard_at > since)
+    }
+
     /// Until when a broker that has not been heard of again may still be alive; none if its
     /// connection ended.
     pub(super) fn alive_until(&self, id: i32, timeout: Duration) -> Option<Instant> {

@@ -72,7 +72,7 @@ impl<'a> Plan<'a> {
     pub(super) fn may_lead(&self, id: i32) -> bool {
         self.image
             .broker(id)
-            .is_some_and(|broker| !broker.fenced && !broker.shutting_down)
+            .is_some_and(BrokerRegistration::may_lead)
     }
 
     /// Ids of the brokers that may be given replicas.

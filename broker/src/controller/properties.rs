@@ -251,6 +251,7 @@ enum Step {
     Unfence(i32),
     Fence(i32),
     ShutDown(i32),
+    Disk(i32, bool),
     /// Bits say who.
     Isr(u8),
     Preferred,
@@ -272,6 +273,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => id.clone().prop_map(Step::Unfence),
         4 => id.clone().prop_map(Step::Fence),
         1 => id.clone().prop_map(Step::ShutDown),
+        2 => (id.clone(), any::<bool>()).prop_map(|(id, refuses)| Step::Disk(id, refuses)),
         6 => any::<u8>().prop_map(Step::Isr),
         1 => Just(Step::Preferred),
         2 => (id.clone(), 1..=4i32).prop_map(|(first, count)| Step::Reassign { first, count }),
@@ -291,6 +293,7 @@ fn take(world: &mut World, step: Step) {
         Step::Unfence(id) => world.decide(|plan| plan.unfence(id)),
         Step::Fence(id) => world.decide(|plan| plan.fence(id)),
         Step::ShutDown(id) => world.decide(|plan| plan.shut_down(id)),
+        Step::Disk(id, refuses) => world.decide(|plan| plan.disk_refuses(id, refuses)),
         Step::Isr(who) => {
             let state = world.state();
             let isr: Vec<i32> = state

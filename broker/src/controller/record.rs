@@ -115,9 +115,19 @@ pub(crate) struct BrokerRegistration {
     pub(crate) fenced: bool,
     /// It asked to stop; its leaders are being moved away.
     pub(crate) shutting_down: bool,
+    /// Its disk takes no writes: it leads only what nobody else could.
+    #[serde(default)]
+    pub(crate) disk_refuses: bool,
     /// It is taken out of the cluster: its replicas are being moved away, and it gets no new ones.
     #[serde(default)]
     pub(crate) leaving: bool,
+}
+
+impl BrokerRegistration {
+    /// Whether it may become a leader or an in-sync replica.
+    pub(crate) fn may_lead(&self) -> bool {
+        !self.fenced && !self.shutting_down && !self.disk_refuses
+    }
 }
 
 /// One change.

@@ -67,6 +67,7 @@ impl Plan<'_> {
             version: registration.version.clone(),
             fenced: !at_once,
             shutting_down: false,
+            disk_refuses: false,
             leaving: former.is_some_and(|former| former.leaving),
         });
         self.leave(id, loss);

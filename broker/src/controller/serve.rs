@@ -330,6 +330,28 @@ impl Controller {
             image = newest;
             tracing::info!(broker = id, "a broker is live");
         }
+        let refuses = heartbeat.disk_refuses;
+        let news = image
+            .broker(id)
+            .is_some_and(|broker| !broker.fenced && broker.disk_refuses != refuses);
+        if news && !(refuses && self.somebody_is_silent(id, &image)) {
+            let (_, newest) = self
+                .decide(|plan| {
+                    if same(plan) {
+                        plan.disk_refuses(id, refuses);
+                    }
+                })
+                .await?;
+            image = newest;
+            if refuses {
+                tracing::warn!(
+                    broker = id,
+                    "the disk of a broker refuses what is written; others take over what it leads"
+                );
+            } else {
+                tracing::info!(broker = id, "the disk of a broker can be written to again");
+            }
+        }
         let fenced = !image.is_live(id);
         Ok(HeartbeatAnswer {
             fenced,
@@ -338,7 +360,7 @@ impl Controller {
         })
     }
 
-    /// Whether a live broker other than `id` has missed its last heartbeats.
+    /// Whether a live broker other than `id` has missed its last heartbeats, or sent none to this controller yet.
     fn somebody_is_silent(&self, id: i32, image: &super::MetadataImage) -> bool {
         let Some(lately) = Instant::now().checked_sub(self.session_timeout() / 2) else {
             return false;
@@ -347,7 +369,7 @@ impl Controller {
         image
             .brokers()
             .filter(|other| other.id != id && !other.fenced)
-            .any(|other| !sessions.heard_since(other.id, lately))
+            .any(|other| !sessions.speaks_since(other.id, lately))
     }
 
     /// Makes a node a member of the quorum, without a vote at first.

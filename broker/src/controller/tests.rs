@@ -144,6 +144,26 @@ fn a_broker_that_stops_hands_over_and_keeps_what_nobody_can_take() {
 }
 
 #[test]
+fn a_broker_whose_disk_refuses_leads_and_is_in_sync_only_where_nobody_else_is() {
+    let mut world = World::of(3, &[]);
+    world.assigned(&[1, 2, 3]);
+    world.decide(|plan| plan.disk_refuses(1, true));
+    assert_eq!((world.state().leader, world.state().isr), (2, vec![2, 3]));
+    assert_eq!(
+        world.alter(&[1, 2, 3]),
+        Err(error_code::INELIGIBLE_REPLICA),
+        "it has everything, but could take nothing more"
+    );
+    world.decide(|plan| plan.fence(3));
+    world.decide(|plan| plan.disk_refuses(2, true));
+    assert_eq!((world.state().leader, world.state().isr), (2, vec![2]));
+    // Who can be written to takes over as soon as it has everything.
+    world.decide(|plan| plan.disk_refuses(1, false));
+    assert_eq!(world.alter(&[1, 2]), Err(error_code::NEW_LEADER_ELECTED));
+    assert_eq!(world.state().leader, 1);
+}
+
+#[test]
 fn the_first_process_of_a_cluster_of_one_keeps_its_epochs_unless_it_lost_records() {
     let mut world = World::of(1, &[]);
     world.assigned(&[1]);

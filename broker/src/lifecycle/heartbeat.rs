@@ -73,6 +73,8 @@ pub(crate) struct Identity {
     pub(crate) epoch: watch::Sender<Option<i64>>,
     /// Version of the metadata that this node's partitions agree with.
     pub(crate) applied: watch::Receiver<u64>,
+    /// Whether the disk takes no writes.
+    pub(crate) disk_refuses: watch::Receiver<bool>,
 }
 
 impl Lifecycle {
@@ -93,6 +95,7 @@ impl Lifecycle {
             standing,
             epoch: identity.epoch,
             applied: identity.applied,
+            disk_refuses: identity.disk_refuses,
             leaving: leave,
             referred: None,
             asked: 0,
@@ -203,6 +206,7 @@ struct Process {
     standing: watch::Sender<Standing>,
     epoch: watch::Sender<Option<i64>>,
     applied: watch::Receiver<u64>,
+    disk_refuses: watch::Receiver<bool>,
     leaving: watch::Receiver<bool>,
     /// Who was named as the controller by one that is not.
     referred: Option<String>,
@@ -286,6 +290,7 @@ impl Process {
         let mut leadership = self.quorum.leadership();
         let mut applied = self.applied.clone();
         let mut leaving = self.leaving.clone();
+        let mut disk = self.disk_refuses.clone();
         let mut failures: u32 = 0;
         loop {
             let shutting_down = *leaving.borrow_and_update();
@@ -299,6 +304,7 @@ impl Process {
                 broker_epoch: epoch,
                 version,
                 shutting_down,
+                disk_refuses: *disk.borrow_and_update(),
             };
             let begun = Instant::now();
             let patience = self.settings.session_timeout / 2;
@@ -358,6 +364,7 @@ impl Process {
                 () = gone, if !eager => {}
                 _ = leadership.changed() => {}
                 _ = leaving.changed(), if !shutting_down => {}
+                Ok(()) = disk.changed() => {}
                 _ = applied.changed(), if fenced || shutting_down => {}
             }
         }

@@ -100,6 +100,9 @@ pub(crate) struct Heartbeat {
     pub(crate) version: u64,
     /// It wants to stop, and to have its leaders moved away first.
     pub(crate) shutting_down: bool,
+    /// Its disk takes no writes.
+    #[serde(default)]
+    pub(crate) disk_refuses: bool,
 }
 
 /// The answer to a heartbeat.

@@ -350,6 +350,7 @@ mod tests {
             broker_epoch: 1,
             version: 0,
             shutting_down: false,
+            disk_refuses: false,
         });
         peers
             .call(&address, heartbeat.clone(), soon())

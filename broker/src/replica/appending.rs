@@ -45,15 +45,16 @@ impl Partition {
     /// `NOT_LEADER_OR_FOLLOWER` where the node was deposed meanwhile, and all errors of [`Partition::committed`] for a
     /// coordinator: what became of the records is not known then.
     pub async fn append(&self, records: Bytes, origin: Origin) -> Result<Appended, AppendError> {
+        let noted = |error: &AppendError| self.note_failure(error.code());
         match origin {
-            Origin::Client => self.enqueue(records, origin).await,
+            Origin::Client => self.enqueue(records, origin).await.inspect_err(noted),
             Origin::Coordinator => {
                 if let Some((in_sync, needed)) = self.in_sync_shortage() {
                     let error = self.too_few(in_sync, needed);
                     return Err(AppendError::new(error_code::NOT_ENOUGH_REPLICAS, error));
                 }
                 let deadline = Instant::now() + COORDINATOR_COMMIT;
-                let appended = self.enqueue(records, origin).await?;
+                let appended = self.enqueue(records, origin).await.inspect_err(noted)?;
                 self.committed(appended.leader_epoch, appended.last_offset + 1, deadline)
                     .await
                     .map_err(|code| {

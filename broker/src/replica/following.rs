@@ -39,6 +39,7 @@ impl Partition {
             partition.take_over(leader_epoch, high_watermark)
         })
         .await
+        .inspect_err(|error| self.note_failure(error.code()))
     }
 
     /// Writes the leader's batches. Blocks.
@@ -154,6 +155,7 @@ impl Partition {
             })
         })
         .await
+        .inspect_err(|error| self.note_failure(error.code()))
     }
 
     /// Throws away everything and begins anew at `offset`: the leader's log starts after this one's end, or this log
@@ -177,6 +179,7 @@ impl Partition {
             partition.checkpoint_cut()
         })
         .await
+        .inspect_err(|error| self.note_failure(error.code()))
     }
 
     fn may_cut(&self, leader_epoch: i32) -> Result<bool, LogError> {

@@ -1,4 +1,4 @@
-//! What happens to logs by itself: flushing, checkpoints, retention and compaction.
+//! What happens to logs by itself: flushing, checkpoints, retention, compaction, and a look at disks that refuse.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -48,6 +48,10 @@ impl Maintenance {
         if options.cleaner_enable {
             every("cleaner", options.cleaner_backoff_ms, clean);
         }
+        tasks.push(tokio::spawn(look_after_disks(
+            Arc::clone(replicas),
+            stop.subscribe(),
+        )));
         Self { stop, tasks }
     }
 
@@ -70,6 +74,13 @@ impl Drop for Maintenance {
     }
 }
 
+async fn look_after_disks(replicas: Arc<Replicas>, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = replicas.disk().look_after(replicas.paths()) => {}
+    }
+}
+
 async fn repeat(
     name: &'static str,
     millis: u64,
@@ -83,11 +94,12 @@ async fn repeat(
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(pause) => {}
         }
-        let replicas = Arc::clone(&replicas);
-        let done = platform::blocking::run(move || work(&replicas));
+        let looked_at = Arc::clone(&replicas);
+        let done = platform::blocking::run(move || work(&looked_at));
         match AssertUnwindSafe(done).catch_unwind().await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
+                replicas.note_failure(&error);
                 tracing::warn!(%error, task = name, "log maintenance failed; trying again later");
             }
             // Nothing would be flushed or removed any more if it ended here.

@@ -15,6 +15,7 @@
 mod appending;
 mod barrier;
 mod candidates;
+mod disk;
 mod error;
 mod following;
 mod leadership;

@@ -155,6 +155,11 @@ impl Partition {
         partition
     }
 
+    /// Notes an error of a write, given its code, which may be the disk's.
+    pub(super) fn note_failure(&self, code: i16) {
+        self.shared.note_failure(code);
+    }
+
     /// Name of the topic.
     pub fn topic(&self) -> &Arc<str> {
         &self.topic

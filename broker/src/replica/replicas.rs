@@ -8,8 +8,10 @@ use parking_lot::{Mutex, RwLock};
 
 use super::barrier::Barrier;
 use super::candidates::Candidates;
+use super::disk::DiskHealth;
 use super::maintenance::Maintenance;
 use super::{Partition, ReadError};
+use crate::error_code;
 use crate::log::{
     self, LogConfig, LogError, LogOptions, Offsets as OffsetMap, Opening, checkpoint_name as name,
     read_offsets, read_topic_id, write_offsets, write_topic_id,
@@ -33,7 +35,17 @@ type Unopened = HashMap<(PathBuf, (String, i32)), i64>;
 pub(super) struct Shared {
     pub(super) barrier: Barrier,
     pub(super) candidates: Candidates,
+    pub(super) disk: DiskHealth,
     pub(super) owner: Weak<Replicas>,
+}
+
+impl Shared {
+    /// Notes an error, given its code, which may be the disk's.
+    pub(super) fn note_failure(&self, code: i16) {
+        if code == error_code::KAFKA_STORAGE_ERROR {
+            self.disk.note_failure();
+        }
+    }
 }
 
 /// See the module.
@@ -113,6 +125,7 @@ impl Replicas {
             shared: Arc::new(Shared {
                 barrier: Barrier::default(),
                 candidates: Candidates::default(),
+                disk: DiskHealth::default(),
                 owner: Weak::clone(owner),
             }),
             clean_up_to: Mutex::default(),
@@ -247,6 +260,11 @@ impl Replicas {
             .collect()
     }
 
+    /// The data folders.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.folders.clone()
+    }
+
     /// The data folders and the partitions in each, for DescribeLogDirs.
     pub fn folders(&self) -> Vec<(PathBuf, Vec<Arc<Partition>>)> {
         let partitions = self.list();
@@ -276,7 +294,8 @@ impl Replicas {
         let replicas = Arc::clone(self);
         let topic: Arc<str> = Arc::from(topic);
         platform::blocking::run(move || {
-            replicas.create_blocking(topic, topic_id, partition, config)
+            let created = replicas.create_blocking(topic, topic_id, partition, config);
+            created.inspect_err(|error| replicas.note_failure(error))
         })
         .await
     }
@@ -386,6 +405,16 @@ impl Replicas {
     /// answers these partitions: it is time for [`Partition::propose_isr`]. Cancel-safe; for a single waiter.
     pub(crate) async fn joining(&self) -> Vec<Arc<Partition>> {
         self.shared.candidates.wait().await
+    }
+
+    /// Whether the disks take what is written.
+    pub(crate) fn disk(&self) -> &DiskHealth {
+        &self.shared.disk
+    }
+
+    /// Notes an error, which may be the disk's.
+    pub(super) fn note_failure(&self, error: &LogError) {
+        self.shared.note_failure(error.code());
     }
 
     fn roomiest_folder(&self) -> PathBuf {

@@ -95,7 +95,9 @@ impl Partition {
             return Ok(());
         };
         let partition = self.shared();
-        platform::blocking::run(move || partition.begin_leading(leading, now)).await
+        platform::blocking::run(move || partition.begin_leading(leading, now))
+            .await
+            .inspect_err(|error| self.note_failure(error.code()))
     }
 
     /// Gives `leading` back if it is a new leadership.

@@ -95,7 +95,7 @@ impl IsrTask {
         let is_live = |id: i32, epoch: i64| {
             image
                 .broker(id)
-                .is_some_and(|known| known.epoch == epoch && !known.fenced && !known.shutting_down)
+                .is_some_and(|known| known.epoch == epoch && known.may_lead())
         };
         partitions
             .into_iter()

@@ -168,6 +168,7 @@ impl Node {
                 version: String::new(),
                 fenced: false,
                 shutting_down: false,
+                disk_refuses: false,
                 leaving: false,
             })]);
         self.epoch.send_replace(Some(epoch));
