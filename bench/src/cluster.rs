@@ -12,6 +12,8 @@ use kafka_client::{
     Client, ClientConfig, NewTopic, Producer, ProducerConfig, ProducerRecord, TopicDescription,
 };
 
+use crate::figures::{cpu_ticks, median, status_kb};
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const NODES: usize = 3;
@@ -92,9 +94,10 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(folder: &Path) -> Outcome<Self> {
+    /// Starts `size` nodes that make up a cluster.
+    fn start(folder: &Path, size: usize) -> Outcome<Self> {
         // Ports that were free a moment ago.
-        let listeners = (0..NODES)
+        let listeners = (0..size)
             .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
             .collect::<Result<Vec<_>, _>>()?;
         let ports = listeners
@@ -137,7 +140,7 @@ impl Cluster {
 
     async fn until_all_are_there(&self) -> Outcome<()> {
         let began = Instant::now();
-        while self.client.cluster().await?.brokers.len() < NODES {
+        while self.client.cluster().await?.brokers.len() < self.nodes.len() {
             if began.elapsed() > PATIENCE {
                 return Err("not all brokers are in the cluster".into());
             }
@@ -146,10 +149,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Creates a topic; the only copy of each partition is on node 1.
     async fn create(&self, topic: &str, partitions: i32, copies: i16) -> Outcome<()> {
         let in_sync = if copies > 1 { "2" } else { "1" };
-        let topic =
+        let mut topic =
             NewTopic::new(topic, partitions, copies).with_config("min.insync.replicas", in_sync);
+        if copies == 1 {
+            topic.assignments = (0..partitions).map(|_| vec![1]).collect();
+        }
         for (_, created) in self.client.admin().create_topics(&[topic], false).await? {
             created?;
         }
@@ -229,33 +236,55 @@ async fn write_to_each(
     Ok(began.elapsed())
 }
 
-fn median(values: &mut [Duration]) -> Duration {
-    values.sort();
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// All of it.
-pub(crate) fn measure(folder: &Path, mib: u64, rounds: usize) -> Outcome<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build()?;
+        .build()
+}
+
+/// A cluster of three.
+pub(crate) fn measure(folder: &Path, mib: u64, rounds: usize) -> Outcome<()> {
+    let runtime = runtime()?;
     let began = Instant::now();
-    let mut cluster = Cluster::start(folder)?;
+    let mut cluster = Cluster::start(folder, NODES)?;
     runtime.block_on(async {
         cluster.until_all_are_there().await?;
         println!(
             "three brokers from nothing: {:.0} ms",
             milliseconds(began.elapsed())
         );
+        idle(&cluster).await?;
         failover(&mut cluster, rounds).await?;
         throughput(&cluster, mib).await?;
         thousand(&mut cluster).await
     })
+}
+
+/// What nodes need that have nothing to do.
+#[allow(clippy::cast_precision_loss)]
+async fn idle(cluster: &Cluster) -> Outcome<()> {
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let processes = || {
+        cluster
+            .nodes
+            .iter()
+            .filter_map(|node| node.process.as_ref())
+    };
+    let before: Vec<u64> = processes().map(cpu_ticks).collect::<Outcome<_>>()?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for (process, before) in processes().zip(before) {
+        println!(
+            "idle node: {:.1} MB resident (goal under 30), {} ms CPU in 10 s",
+            status_kb(process, "VmRSS:")? as f64 / 1000.0,
+            (cpu_ticks(process)? - before) * 10
+        );
+    }
+    Ok(())
 }
 
 /// From kill -9 of the busiest node until every one of 100 partitions took a write with acks=all.
@@ -282,53 +311,88 @@ async fn failover(cluster: &mut Cluster, rounds: usize) -> Outcome<()> {
     let worst = times.iter().max().copied().unwrap_or_default();
     println!(
         "kill -9 to a write in each of {PARTITIONS} partitions, median of {rounds}: {:.0} ms (worst {:.0})",
-        milliseconds(median(&mut times)),
+        milliseconds(median(times)),
         milliseconds(worst)
     );
     println!(
         "start of the killed node to all in sync, median: {:.0} ms",
-        milliseconds(median(&mut back))
+        milliseconds(median(back))
     );
     Ok(())
 }
 
-/// The same records into one copy and into three.
+/// The same records into one copy, all on one node, and into three.
 async fn throughput(cluster: &Cluster, mib: u64) -> Outcome<()> {
     const PARTITIONS: i32 = 6;
-    let line = [b'x'; 100];
-    let count = (mib << 20) / line.len() as u64;
     let mut rates = Vec::new();
     for copies in [1, 3] {
         let topic: Arc<str> = format!("copies-{copies}").into();
         cluster.create(&topic, PARTITIONS, copies).await?;
         cluster.until_whole(&topic).await?;
-        let producer = Producer::new(cluster.client.clone(), ProducerConfig::default())?;
-        let record = ProducerRecord::value(bytes::Bytes::copy_from_slice(&line));
-        let began = Instant::now();
-        let mut sent = 0;
-        while sent < count {
-            let part = 1000.min(count - sent);
-            let records = (0..part).map(|_| record.clone()).collect();
-            drop(producer.send(&topic, records).await?);
-            sent += part;
-        }
-        producer.flush().await?;
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = fill(cluster, &topic, mib).await?.as_secs_f64();
         #[allow(clippy::cast_precision_loss)]
         let rate = mib as f64 / seconds;
         println!(
             "{mib} MiB of 100-byte records, acks=all, {copies} copies: {seconds:.2} s, {rate:.0} MiB/s"
         );
         rates.push(rate);
-        producer.close(Duration::from_secs(1)).await;
     }
     if let [one, three] = rates.as_slice() {
         println!(
-            "three copies reach {:.2} of one, on one machine that does all the work",
+            "three copies reach {:.2} of one (goal 0.25), on one machine that does all the work",
             three / one
         );
     }
     Ok(())
+}
+
+/// Writes so many MiB of 100-byte records.
+async fn fill(cluster: &Cluster, topic: &Arc<str>, mib: u64) -> Outcome<Duration> {
+    const LINE: [u8; 100] = [b'x'; 100];
+    let count = (mib << 20) / LINE.len() as u64;
+    let producer = Producer::new(cluster.client.clone(), ProducerConfig::default())?;
+    let record = ProducerRecord::value(bytes::Bytes::from_static(&LINE));
+    let began = Instant::now();
+    let mut sent = 0;
+    while sent < count {
+        let part = 1000.min(count - sent);
+        let records = (0..part).map(|_| record.clone()).collect();
+        drop(producer.send(topic, records).await?);
+        sent += part;
+    }
+    producer.flush().await?;
+    let took = began.elapsed();
+    producer.close(Duration::from_secs(1)).await;
+    Ok(took)
+}
+
+/// One node with a thousand partitions and so many MiB in them, killed right after the last write and started again.
+pub(crate) fn restart(folder: &Path, mib: u64) -> Outcome<()> {
+    const PARTITIONS: i32 = 1000;
+    let mut cluster = Cluster::start(folder, 1)?;
+    runtime()?.block_on(async {
+        let topic: Arc<str> = "full".into();
+        cluster.create(&topic, PARTITIONS, 1).await?;
+        let took = fill(&cluster, &topic, mib).await?;
+        println!(
+            "{mib} MiB in {PARTITIONS} partitions, written in {:.1} s",
+            took.as_secs_f64()
+        );
+        let producer = producer(&cluster.client)?;
+        let node = cluster.node(0)?;
+        node.kill()?;
+        let began = Instant::now();
+        node.start()?;
+        node.wait()?;
+        let listens = began.elapsed();
+        write_to_each(&producer, &topic, PARTITIONS).await?;
+        println!(
+            "kill -9 and start: listens after {:.0} ms, every partition was written to after {:.0} ms (goal 5000)",
+            milliseconds(listens),
+            milliseconds(began.elapsed())
+        );
+        Ok(())
+    })
 }
 
 /// A thousand partitions with three copies: made, written to, and a node of theirs restarted.

@@ -6,20 +6,22 @@
 //! subcommands measure start-up, latency and memory of the shipped binary.
 
 mod cluster;
+mod figures;
 mod raw;
 mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: connect-bench throughput [--mib N] [--rounds N] | startup | latency | idle | memory [--mib N] | cluster [--mib N] [--rounds N]
+const USAGE: &str = "usage: connect-bench throughput [--mib N] [--rounds N] | startup | latency | idle | memory [--mib N] | cluster [--mib N] [--rounds N] | restart [--mib N]
   throughput  a copy of N MiB (1024) of 100-byte lines beside the raw limit
   startup     from exec to the first line in the sink
   latency     from an append to the line in the sink
   idle        resident memory and CPU of an idle worker with its embedded broker
   memory      peak resident memory while N MiB (10240) are copied
   cluster     three brokers: failover with 100 partitions (median of N, 20), N MiB (512) into one and
-              three copies, 1000 partitions
+              three copies, 1000 partitions, idle memory
+  restart     a broker with N MiB (10240) in 1000 partitions after kill -9
 The binaries measured are connect-standalone and connect beside this one; --folder DIR is where files go (a new
 folder in the system's temporary folder).";
 
@@ -56,6 +58,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         "idle" => worker::idle(&folder),
         "memory" => worker::memory(&folder, mib.unwrap_or(10 * 1024)),
         "cluster" => cluster::measure(&folder, mib.unwrap_or(512), rounds.unwrap_or(20)),
+        "restart" => cluster::restart(&folder, mib.unwrap_or(10 * 1024)),
         _ => Err(USAGE.into()),
     };
     std::fs::remove_dir_all(&folder)?;

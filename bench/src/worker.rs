@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::figures::{cpu_ticks, median, status_kb};
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Longest wait for anything before the benchmark gives up.
@@ -84,25 +86,6 @@ impl Worker {
         }
         Ok(())
     }
-
-    /// A figure of /proc/PID/status in kB.
-    fn status_kb(&self, key: &str) -> Outcome<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(key))
-            .ok_or("no such figure in /proc")?;
-        Ok(line.trim_matches(|c: char| !c.is_ascii_digit()).parse()?)
-    }
-
-    /// CPU time used so far, in clock ticks of 10 ms.
-    fn cpu_ticks(&self) -> Outcome<u64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let after_name = stat.rsplit(") ").next().ok_or("unreadable /proc stat")?;
-        let mut fields = after_name.split(' ').skip(11);
-        let mut next = || -> Outcome<u64> { Ok(fields.next().ok_or("short /proc stat")?.parse()?) };
-        Ok(next()? + next()?)
-    }
 }
 
 impl Drop for Worker {
@@ -124,11 +107,6 @@ fn clean(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn median(mut values: Vec<Duration>) -> Duration {
-    values.sort();
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Copies `source` through the worker; seconds from exec to the last byte in the sink.
@@ -198,12 +176,12 @@ pub(crate) fn idle(folder: &Path) -> Outcome<()> {
     let mut worker = Worker::start(folder, None)?;
     worker.wait_for(6, Duration::from_millis(1))?;
     sleep(Duration::from_secs(3));
-    let before = worker.cpu_ticks()?;
+    let before = cpu_ticks(&worker.process)?;
     sleep(Duration::from_secs(10));
-    let ticks = worker.cpu_ticks()? - before;
+    let ticks = cpu_ticks(&worker.process)? - before;
     println!(
         "idle worker with embedded broker: {:.1} MB resident (goal under 25), {} ms CPU in 10 s",
-        worker.status_kb("VmRSS:")? as f64 / 1000.0,
+        status_kb(&worker.process, "VmRSS:")? as f64 / 1000.0,
         ticks * 10
     );
     Ok(())
@@ -221,7 +199,7 @@ pub(crate) fn memory(folder: &Path, mib: u64) -> Outcome<()> {
     println!(
         "{mib} MiB copied in {:.1} s, peak {:.1} MB resident (goal under 150)",
         began.elapsed().as_secs_f64(),
-        worker.status_kb("VmHWM:")? as f64 / 1000.0
+        status_kb(&worker.process, "VmHWM:")? as f64 / 1000.0
     );
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! ApiVersions (key 18): which APIs and versions this broker answers. The client's first request.
 
+use bytes::Bytes;
 use kafka_wire::api_versions_response::ApiVersion as ApiRange;
 use kafka_wire::{ApiVersionsRequest, ApiVersionsResponse};
-use kafka_wire_core::ApiVersion;
+use kafka_wire_core::{ApiVersion, TaggedField, TaggedFields};
 
 use super::{PRODUCE, Preamble, RequestError, Response, catalog, message};
 use crate::error_code;
@@ -13,6 +14,9 @@ pub(crate) const VERSIONS: (i16, i16) = (0, 4);
 /// The lowest Produce version that is *advertised*, as Kafka does (KAFKA-18659): older librdkafka
 /// decides from it whether the broker knows compression at all. Versions under 3 are refused.
 const PRODUCE_LOWEST_ADVERTISED: i16 = 0;
+
+/// Tag of the field, of no API of Kafka's, in which this broker says its version; who does not know it skips it.
+const SOFTWARE_VERSION_TAG: u32 = 10_000;
 
 pub(crate) async fn handle(
     _ctx: &RequestContext,
@@ -27,9 +31,18 @@ pub(crate) async fn handle(
             error_code: error_code::INVALID_REQUEST,
         });
     }
+    if version.value() < 3 {
+        return message!(ApiVersionsResponse {
+            api_keys: ranges(),
+            finalized_features_epoch: -1,
+        });
+    }
+    let software = Bytes::from_static(env!("CARGO_PKG_VERSION").as_bytes());
+    let software = vec![TaggedField::new(SOFTWARE_VERSION_TAG, software)];
     message!(ApiVersionsResponse {
         api_keys: ranges(),
-        finalized_features_epoch: if version.value() >= 3 { 0 } else { -1 },
+        finalized_features_epoch: 0,
+        unknown_tagged_fields: TaggedFields::from_sorted(software).unwrap_or_default(),
     })
 }
 

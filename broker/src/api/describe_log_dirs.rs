@@ -11,6 +11,7 @@ use kafka_wire_core::{ApiVersion, StrBytes};
 use platform::fs::Space;
 
 use super::message;
+use crate::error_code;
 use crate::node::RequestContext;
 
 pub(crate) const VERSIONS: (i16, i16) = (1, 5);
@@ -33,6 +34,12 @@ pub(crate) async fn handle(
         paths.iter().map(of).collect::<Vec<_>>()
     })
     .await;
+    // Which of them does is not told apart.
+    let error_code = if *ctx.broker.replicas.disk().refuses().borrow() {
+        error_code::KAFKA_STORAGE_ERROR
+    } else {
+        error_code::NONE
+    };
     let results = folders
         .into_iter()
         .zip(spaces)
@@ -55,6 +62,7 @@ pub(crate) async fn handle(
                 space.map_or(-1, |space| i64::try_from(of(space)).unwrap_or(i64::MAX))
             };
             message!(DescribeLogDirsResult {
+                error_code,
                 log_dir: StrBytes::from(path.display().to_string()),
                 total_bytes: bytes(|space| space.total),
                 usable_bytes: bytes(|space| space.usable),

@@ -20,17 +20,28 @@ struct World {
     moving: usize,
     /// Bytes of copies, by live node; absent if it could not say.
     disk: BTreeMap<i32, i64>,
+    /// Live nodes whose disk takes no writes.
+    refusing: BTreeSet<i32>,
+    /// Versions of live nodes, as far as they say.
+    versions: BTreeMap<i32, String>,
 }
 
 pub(super) async fn text(admin: &Admin) -> Result<String, CliError> {
     let failed = |error: ClientError| refused(&error);
     let cluster = admin.describe_cluster().await.map_err(failed)?;
-    let mut disk = BTreeMap::new();
+    let (mut disk, mut refusing) = (BTreeMap::new(), BTreeSet::new());
+    let mut versions = BTreeMap::new();
     for broker in &cluster.brokers {
         // One that cannot say so must not hide the others.
         if let Ok(folders) = admin.describe_log_dirs(&[broker.id]).await {
             let copies = folders.iter().flat_map(|folder| &folder.replicas);
             disk.insert(broker.id, copies.map(|copy| copy.size_bytes).sum());
+            if folders.iter().any(|folder| folder.error.is_some()) {
+                refusing.insert(broker.id);
+            }
+        }
+        if let Ok(Some(version)) = admin.software_version(broker.id).await {
+            versions.insert(broker.id, version);
         }
     }
     let world = World {
@@ -40,6 +51,8 @@ pub(super) async fn text(admin: &Admin) -> Result<String, CliError> {
         topics: all_topics(admin).await?,
         cluster,
         disk,
+        refusing,
+        versions,
     };
     Ok(shown(&world))
 }
@@ -55,7 +68,7 @@ fn optional<T>(answer: Result<T, ClientError>) -> Result<Option<T>, CliError> {
 
 fn shown(world: &World) -> String {
     let header = [
-        "ID", "ADDRESS", "RACK", "STATE", "ROLE", "LEADS", "COPIES", "LAG", "DISK",
+        "ID", "ADDRESS", "RACK", "VERSION", "STATE", "ROLE", "LEADS", "COPIES", "LAG", "DISK",
     ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     rows.extend(nodes(world).into_iter().map(|id| row(world, id)));
@@ -101,6 +114,7 @@ fn row(world: &World, id: i32) -> Vec<String> {
     let live = find(&world.cluster.brokers);
     let fenced = find(&world.cluster.fenced);
     let state = match (&live, &fenced) {
+        (Some(_), _) if world.refusing.contains(&id) => "disk refuses",
         (Some(_), _) => "live",
         (None, Some(_)) => "fenced",
         (None, None) => "away",
@@ -117,6 +131,7 @@ fn row(world: &World, id: i32) -> Vec<String> {
         id.to_string(),
         known(info.as_ref().map(BrokerInfo::addr)),
         known(info.and_then(|info| info.rack)),
+        known(world.versions.get(&id).cloned()),
         state.to_owned(),
         role.to_owned(),
         leads.count().to_string(),
@@ -278,6 +293,8 @@ mod tests {
             }],
             moving: 0,
             disk: [(1, 1_500_000)].into(),
+            refusing: BTreeSet::new(),
+            versions: [(1, "0.1.0".to_owned())].into(),
         }
     }
 
@@ -286,12 +303,19 @@ mod tests {
         assert_eq!(
             shown(&world(vec![1])),
             "Cluster abc\n\n\
-             ID  ADDRESS        RACK  STATE   ROLE      LEADS  COPIES  LAG  DISK\n\
-             1   10.0.0.1:9092  -     live    leader    1      1       0    1.4 MiB\n\
-             2   10.0.0.1:9092  -     fenced  observer  0      1       3    -\n\n\
+             ID  ADDRESS        RACK  VERSION  STATE   ROLE      LEADS  COPIES  LAG  DISK\n\
+             1   10.0.0.1:9092  -     0.1.0    live    leader    1      1       0    1.4 MiB\n\
+             2   10.0.0.1:9092  -     -        fenced  observer  0      1       3    -\n\n\
              1 topic with 1 partition\n  \
              1 with a copy that is behind (connect topics --describe --under-replicated-partitions)\n"
         );
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_named() {
+        let mut world = world(vec![1, 2]);
+        world.refusing.insert(1);
+        assert!(shown(&world).contains("disk refuses  leader"));
     }
 
     #[test]
