@@ -309,6 +309,11 @@ async fn failover(cluster: &mut Cluster, rounds: usize) -> Outcome<()> {
         back.push(began.elapsed());
     }
     let worst = times.iter().max().copied().unwrap_or_default();
+    let each: Vec<String> = times
+        .iter()
+        .map(|time| format!("{:.0}", milliseconds(*time)))
+        .collect();
+    println!("each kill, ms: {}", each.join(" "));
     println!(
         "kill -9 to a write in each of {PARTITIONS} partitions, median of {rounds}: {:.0} ms (worst {:.0})",
         milliseconds(median(times)),

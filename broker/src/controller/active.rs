@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::forward::NoAnswer;
 use super::{Controller, ControllerError};
@@ -20,6 +20,9 @@ const UPKEEP_PAUSE: Duration = Duration::from_millis(20);
 const UPKEEP_IDLE: Duration = Duration::from_secs(5);
 /// Standing still for longer than this is a pause of this node, not silence of the others.
 const PAUSE_MIN: Duration = Duration::from_millis(400);
+/// Between two looks at the port of a broker that may be dead, at first and at most.
+const PROBE_PAUSE: Duration = Duration::from_millis(5);
+const PROBE_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Entries a member may be behind and still be given a vote.
 const VOTER_LAG_MAX: u64 = 100;
 
@@ -66,7 +69,7 @@ impl Controller {
         );
         while let Err(error) = self.decide(|plan| plan.elect_missing()).await {
             tracing::debug!(%error, "the new controller cannot decide yet");
-            tokio::time::sleep(UPKEEP_PAUSE).await;
+            sleep(UPKEEP_PAUSE).await;
         }
         let begun = Instant::now();
         self.sessions.lock().begin(&self.image(), begun);
@@ -141,7 +144,8 @@ impl Controller {
         }
     }
 
-    /// Finds out whether a broker whose connection ended is dead, and fences it if it is.
+    /// Finds out whether a broker whose connection ended is dead, and fences it if it is. A process that ends closes
+    /// its port maybe later than its connections, so it is asked until it is heard of again.
     fn probe_later(self: &Arc<Self>, probes: &mut JoinSet<()>, id: i32, epoch: i64) {
         let controller = self.clone();
         let lost_at = Instant::now();
@@ -152,15 +156,22 @@ impl Controller {
                 .and_then(|broker| broker.endpoints.first())
                 .map(|endpoint| endpoint.address());
             let Some(address) = address else { return };
-            if controller.others.probe(&address).await != Err(NoAnswer::Refused) {
-                return;
+            let mut pause = PROBE_PAUSE;
+            while lost_at.elapsed() < controller.session_timeout() {
+                let dead = controller.others.probe(&address).await == Err(NoAnswer::Refused);
+                if controller.sessions.lock().heard_since(id, lost_at) {
+                    return;
+                }
+                if dead
+                    && controller
+                        .fence(&[(id, epoch)], "its process is gone")
+                        .await
+                {
+                    return;
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(PROBE_PAUSE_MAX);
             }
-            if controller.sessions.lock().heard_since(id, lost_at) {
-                return;
-            }
-            controller
-                .fence(&[(id, epoch)], "its process is gone")
-                .await;
         });
     }
 
@@ -179,7 +190,8 @@ impl Controller {
         }
     }
 
-    async fn fence(&self, brokers: &[(i32, i64)], why: &str) {
+    /// Whether that was decided.
+    async fn fence(&self, brokers: &[(i32, i64)], why: &str) -> bool {
         let decided = self
             .decide(|plan| {
                 for (id, epoch) in brokers {
@@ -190,11 +202,12 @@ impl Controller {
                 }
             })
             .await;
-        if let Err(error) = decided {
+        if let Err(error) = &decided {
             tracing::warn!(?brokers, %error, "cannot fence brokers yet");
             // Not at once again.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
+        decided.is_ok()
     }
 
     async fn rebalance_leaders(&self) {

@@ -229,16 +229,17 @@ impl Cluster {
         &self.nodes[&id].controller
     }
 
-    /// Ends a process: nobody listens there any more, and its connections end.
+    /// Ends a process: its connections end, and a moment later nobody listens there any more.
     async fn kill(&mut self, id: i32) {
         let node = self.nodes.remove(&id).unwrap();
-        self.net.0.lock().remove(&address(id));
         node.beating.abort();
         let epoch = node.controller.image().broker(id).unwrap().epoch;
         node.controller.quorum.shutdown().await;
         for other in self.nodes.values() {
             other.controller.connection_lost(id, epoch);
         }
+        sleep(Duration::from_millis(30)).await;
+        self.net.0.lock().remove(&address(id));
     }
 
     /// Waits until all nodes say so.
