@@ -392,6 +392,40 @@ async fn a_replaced_disk_is_filled_again_even_that_of_the_founder() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_records_of_a_leader_are_copied_from_another_replica() {
+    let cluster = TestCluster::start(3).await;
+    create(&cluster.client(), "orders", 1, 3).await;
+    cluster.until_in_sync("orders", 3).await;
+    let writer = Writer::start(cluster.client(), "orders");
+    sleep(Duration::from_millis(300)).await;
+    let acknowledged = writer.finish().await;
+    let admin = cluster.client().admin();
+    let described = admin.describe_topics(&["orders".to_owned()]).await.unwrap();
+    let (_, topic) = described.into_iter().next().unwrap();
+    let leader = usize::try_from(topic.unwrap().partitions[0].leader).unwrap();
+    let segment = |id: usize| {
+        let folder = cluster.folders[id].path().join("orders-0");
+        folder.join("00000000000000000000.log")
+    };
+    let whole = std::fs::read(segment(leader)).unwrap();
+    let mut damaged = whole.clone();
+    damaged[200] ^= 0x10;
+    std::fs::write(segment(leader), &damaged).unwrap();
+    // Who reads them notices nothing.
+    check(
+        &read_all(cluster.client(), "orders", 1).await,
+        &acknowledged,
+    );
+    cluster
+        .until("orders", "led by another, and whole again", |partition| {
+            partition.leader != i32::try_from(leader).unwrap() && partition.isr.len() == 3
+        })
+        .await;
+    assert_eq!(std::fs::read(segment(leader)).unwrap(), whole);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_that_is_in_use_and_a_folder_of_another_cluster_are_refused() {
     let cluster = TestCluster::start(1).await;
     let seeds = cluster.addresses().join(",");

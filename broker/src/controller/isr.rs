@@ -8,8 +8,8 @@ use super::record::PartitionState;
 use crate::error_code;
 
 impl Plan<'_> {
-    /// Takes over what the leader `broker` found out about its followers. Gives one result per
-    /// change: the state that holds from now on.
+    /// Takes over what the leader `broker` found out about its followers, or that it cannot lead itself because its
+    /// records are damaged. Gives one result per change: the state that holds from now on.
     ///
     /// # Errors
     /// When the broker is not registered under `broker_epoch`.
@@ -88,13 +88,25 @@ impl Plan<'_> {
             let (before, rest) = isr.split_at(end);
             rest.first().is_some_and(|id| before.contains(id))
         });
-        if repeated || !isr.contains(&broker) || isr.iter().any(|id| !state.replicas.contains(id)) {
+        if repeated || isr.is_empty() || isr.iter().any(|id| !state.replicas.contains(id)) {
             return refuse(
                 error_code::INVALID_REQUEST,
                 format!(
-                    "in-sync replicas {isr:?} of {what} must be some of its replicas {:?} and its leader {broker}",
+                    "in-sync replicas {isr:?} of {what} must be some of its replicas {:?}",
                     state.replicas
                 ),
+            );
+        }
+        // A leader whose records are damaged leaves itself out.
+        let resigns = !isr.contains(&broker);
+        if resigns
+            && !isr
+                .iter()
+                .any(|id| state.isr.contains(id) && self.may_lead(*id))
+        {
+            return refuse(
+                error_code::INELIGIBLE_REPLICA,
+                format!("nobody in sync can lead {what} instead of broker {broker}"),
             );
         }
         for (id, epoch) in &change.isr {
@@ -126,7 +138,8 @@ impl Plan<'_> {
                 .collect(),
             ..state.clone()
         };
-        self.settle(&topic, change.index, next, Choice::Stay, None);
+        let lost = resigns.then_some(broker);
+        self.settle(&topic, change.index, next, Choice::Stay, lost);
         let now = self
             .image()
             .topic_by_id(&change.topic)

@@ -300,7 +300,11 @@ fn take(world: &mut World, step: Step) {
                 .replicas
                 .iter()
                 .copied()
-                .filter(|id| *id == state.leader || who & (1 << id) != 0)
+                .filter(|id| {
+                    // Now and then it resigns.
+                    let resigns = who % 8 == 7;
+                    (*id == state.leader && !resigns) || who & (1 << id) != 0
+                })
                 .collect();
             if state.leader >= 0 {
                 drop(world.alter(&isr));

@@ -219,6 +219,26 @@ fn in_sync_replicas_are_taken_only_from_the_present_leader_about_present_process
 }
 
 #[test]
+fn a_leader_with_damaged_records_hands_over_to_one_that_was_in_sync() {
+    let mut world = World::of(3, &[TWO_IN_SYNC]);
+    world.assigned(&[1, 2, 3]);
+    world.alter(&[1, 2]).unwrap();
+    assert_eq!(
+        world.alter(&[3]),
+        Err(error_code::INELIGIBLE_REPLICA),
+        "it may lack what is committed"
+    );
+    assert_eq!(world.alter(&[2]), Err(error_code::NEW_LEADER_ELECTED));
+    let state = world.state();
+    assert_eq!((state.leader, &state.isr), (2, &vec![2]));
+    assert!(
+        state.elr.is_empty(),
+        "it must not be elected with damaged records: {state:?}"
+    );
+    assert_eq!(world.alter(&[]), Err(error_code::INVALID_REQUEST));
+}
+
+#[test]
 fn replicas_move_when_the_new_ones_are_in_sync() {
     let mut world = World::of(4, &[]);
     world.assigned(&[1, 2]);

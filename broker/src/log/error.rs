@@ -57,6 +57,14 @@ pub enum LogError {
     /// The topic's configuration does not allow it.
     #[error("{0}")]
     Policy(String),
+    /// The leader's records are damaged, and another replica that is in sync takes over.
+    #[error("records of {topic}-{partition} are damaged here; an in-sync replica takes over")]
+    HandedOver {
+        /// Its topic.
+        topic: String,
+        /// Its number.
+        partition: i32,
+    },
     /// The partition was deleted meanwhile.
     #[error("partition {topic}-{partition} was deleted")]
     Deleted {
@@ -90,6 +98,7 @@ impl LogError {
             Self::TopicId { .. } => 103,
             Self::Policy(_) => 44,
             Self::Deleted { .. } => 3,
+            Self::HandedOver { .. } => 6,
         }
     }
 }

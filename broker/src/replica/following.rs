@@ -7,6 +7,8 @@
 //! partitions of this node, then the batches. Else a power cut of all nodes could leave offsets without the records
 //! they cover.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use kafka_records::{Batch, BatchHeader, RecordError, batches};
 
@@ -180,6 +182,19 @@ impl Partition {
         })
         .await
         .inspect_err(|error| self.note_failure(error.code()))
+    }
+
+    /// Throws away a log with damaged records, of which the leader has all; it is copied from where this one started.
+    ///
+    /// # Errors
+    /// As [`restart_at`](Self::restart_at).
+    pub(crate) async fn replace_damaged(&self, leader_epoch: i32) -> Result<(), LogError> {
+        self.restart_at(leader_epoch, self.log().start()).await?;
+        self.damaged.store(false, Ordering::Release);
+        if let Some(replicas) = self.owner() {
+            replicas.repaired(self);
+        }
+        Ok(())
     }
 
     fn may_cut(&self, leader_epoch: i32) -> Result<bool, LogError> {

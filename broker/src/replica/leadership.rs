@@ -278,6 +278,33 @@ impl Leadership {
         if !changed {
             return None;
         }
+        Some(self.send(isr))
+    }
+
+    /// The in-sync replicas without the leader, if others are live: its records are damaged, and who is in sync has all
+    /// that is committed. As with [`propose`](Self::propose), nothing while another proposal is under way.
+    pub(super) fn resign(
+        &mut self,
+        now: Instant,
+        is_live: &dyn Fn(i32, i64) -> bool,
+    ) -> Option<IsrProposal> {
+        self.tell_time(now);
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let others: Vec<(i32, i64)> = self
+            .leading
+            .isr
+            .iter()
+            .filter_map(|id| Some((*id, self.followers.get(id)?.broker_epoch)))
+            .collect();
+        if !others.iter().any(|(id, epoch)| is_live(*id, *epoch)) {
+            return None;
+        }
+        Some(self.send(others))
+    }
+
+    fn send(&mut self, isr: Vec<(i32, i64)>) -> IsrProposal {
         let proposal = IsrProposal {
             leader_epoch: self.leading.leader_epoch,
             partition_epoch: self.leading.partition_epoch,
@@ -287,7 +314,7 @@ impl Leadership {
             proposal: proposal.clone(),
             again: false,
         });
-        Some(proposal)
+        proposal
     }
 
     /// What came of a proposal. Only where the controller says that it took nothing, who was proposed stops to count;
@@ -391,6 +418,21 @@ mod tests {
         leader.answered(&proposal, Some(error_code::INELIGIBLE_REPLICA));
         assert_eq!(leader.committed(9, 1), Some(9));
         assert_eq!(leader.propose(later, LAG, 9, 9, LIVE), None);
+    }
+
+    #[test]
+    fn a_damaged_leader_proposes_the_others_if_one_is_live() {
+        let now = Instant::now();
+        let mut leader = Leadership::new(leading(&[1, 2, 3], 0), 5, now);
+        leader.fetched(&fetch(2, 9), 9, 7, now).unwrap();
+        leader.fetched(&fetch(3, 8), 9, 7, now).unwrap();
+        assert_eq!(leader.resign(now, &|_, _| false), None);
+        let proposal = leader.resign(now, LIVE).unwrap();
+        assert_eq!(proposal.isr, [(2, 12), (3, 13)]);
+        assert_eq!(leader.resign(now, LIVE), None, "one at a time");
+        assert_eq!(leader.committed(9, 1), Some(8));
+        leader.update(leading(&[1], 1), now);
+        assert_eq!(leader.resign(now, LIVE), None);
     }
 
     #[test]

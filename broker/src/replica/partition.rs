@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::ReadError;
 use super::appending::Queue;
 use super::barrier::Barrier;
-use super::replicas::Shared;
+use super::replicas::{Replicas, Shared};
 use super::roles::{RoleState, Roles};
 use crate::log::{Log, LogConfig, LogError};
 
@@ -110,6 +110,8 @@ pub struct Partition {
     /// When it was last reported that records cannot be read, in milliseconds.
     unreadable_reported_ms: AtomicI64,
     deleted: AtomicBool,
+    /// Some of its records are not what was written.
+    pub(super) damaged: AtomicBool,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -148,6 +150,7 @@ impl Partition {
             unflushed_since_ms: AtomicI64::new(i64::MAX),
             unreadable_reported_ms: AtomicI64::new(i64::MIN),
             deleted: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
         });
         if partition.log.flushed() < partition.log.end() {
             partition.note_unflushed(platform::clock::unix_millis());
@@ -235,7 +238,8 @@ impl Partition {
         } else {
             self.blocking(move |log| log.read(from, max_bytes, limit))
                 .await
-                .inspect_err(|error| self.report_unreadable(error))?
+                .inspect_err(|error| self.report_unreadable(error))
+                .map_err(|error| self.handed_over(error))?
         };
         Ok(Read {
             records,
@@ -244,6 +248,17 @@ impl Partition {
             log_start_offset: self.log.start(),
             aborted: Vec::new(),
         })
+    }
+
+    /// Notes damage, for which another replica takes over where one is in sync.
+    fn handed_over(&self, error: LogError) -> LogError {
+        if matches!(error, LogError::Corrupt { .. }) && self.note_damage() {
+            return LogError::HandedOver {
+                topic: self.topic.to_string(),
+                partition: self.index,
+            };
+        }
+        error
     }
 
     /// Says in the log that records are damaged or cannot be read; readers try again and again.
@@ -325,10 +340,14 @@ impl Partition {
 
     /// Writes the node's checkpoints after this log was cut. Blocks.
     pub(super) fn checkpoint_cut(&self) -> Result<(), LogError> {
-        match self.shared.owner.upgrade() {
+        match self.owner() {
             Some(replicas) => replicas.checkpoint_cut(self),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn owner(&self) -> Option<Arc<Replicas>> {
+        self.shared.owner.upgrade()
     }
 
     pub(crate) fn is_deleted(&self) -> bool {

@@ -666,6 +666,11 @@ impl Replicas {
         self.write_checkpoints()
     }
 
+    /// A partition that was damaged is not any more.
+    pub(super) fn repaired(&self, partition: &Partition) {
+        self.uncleanable.lock().remove(partition.folder());
+    }
+
     /// Writes recovery points, log starts, high watermarks and the cleaner's offsets, as far as they changed. Blocks.
     pub(crate) fn write_checkpoints(&self) -> Result<(), LogError> {
         for folder in &self.folders {
@@ -740,10 +745,11 @@ impl Replicas {
             Err(error) => {
                 tracing::error!(
                     %error, topic = %partition.topic(), partition = partition.index(),
-                    "a partition cannot be compacted and grows; it is tried again at the next start"
+                    "a partition cannot be compacted and grows, until it is copied from another replica or, at the next start, is whole again"
                 );
                 let folder = partition.folder().to_owned();
                 self.uncleanable.lock().insert(folder);
+                partition.note_damage();
                 return Ok(true);
             }
         };

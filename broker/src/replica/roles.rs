@@ -1,5 +1,6 @@
 //! Leading and following: what changes in a partition when this node's role does.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -229,6 +230,25 @@ impl Partition {
         }
     }
 
+    /// Notes that records are damaged: a leader is to propose in-sync replicas without itself, if there are others.
+    /// Answers whether there are.
+    pub(super) fn note_damage(&self) -> bool {
+        self.damaged.store(true, Ordering::Release);
+        let others = match &self.roles.lock().state {
+            RoleState::Leading(leadership) => leadership.in_sync(0).0 > 1,
+            RoleState::Following { .. } => false,
+        };
+        if others {
+            self.note_candidate();
+        }
+        others
+    }
+
+    /// Whether this node found damaged records and still has them.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
     /// How many replicas are in sync and how many `min.insync.replicas` wants, if they are too few.
     pub(crate) fn in_sync_shortage(&self) -> Option<(usize, usize)> {
         let needed = self.min_in_sync();
@@ -247,8 +267,7 @@ impl Partition {
     fn enter_epoch(&self, roles: &mut Roles, epoch: i32) {
         debug_assert!(epoch >= roles.epoch, "epochs only grow");
         roles.epoch = epoch;
-        self.leader_epoch
-            .store(epoch, std::sync::atomic::Ordering::Release);
+        self.leader_epoch.store(epoch, Ordering::Release);
     }
 
     /// Raises the high watermark to what is committed now. It never goes back while a node leads.
@@ -257,10 +276,8 @@ impl Partition {
             return;
         };
         let end = *self.finished.borrow();
-        self.held_back.store(
-            leadership.is_held_back(end),
-            std::sync::atomic::Ordering::Release,
-        );
+        self.held_back
+            .store(leadership.is_held_back(end), Ordering::Release);
         if let Some(committed) = leadership.committed(end, self.min_in_sync()) {
             debug_assert!(committed <= end, "what is committed is on the leader");
             self.raise_high_watermark(committed);
@@ -289,7 +306,7 @@ impl Partition {
     /// Lets time pass for a high watermark that somebody holds back; cheap where nobody does. Whoever looks at it
     /// calls this.
     pub(crate) fn tell_time(&self, now: Instant) {
-        if !self.held_back.load(std::sync::atomic::Ordering::Acquire) {
+        if !self.held_back.load(Ordering::Acquire) {
             return;
         }
         let mut roles = self.roles.lock();
@@ -365,7 +382,13 @@ impl Partition {
         let RoleState::Leading(leadership) = &mut roles.state else {
             return None;
         };
-        let proposal = leadership.propose(now, lag_max, end, high_watermark, is_live);
+        let proposal = if self.is_damaged() {
+            leadership.resign(now, is_live)
+        } else {
+            None
+        };
+        let proposal =
+            proposal.or_else(|| leadership.propose(now, lag_max, end, high_watermark, is_live));
         self.advance(&mut roles);
         proposal
     }

@@ -545,7 +545,15 @@ async fn take_role(me: i32, partition: &Partition, state: &PartitionState) -> Re
     }
     let leader = (state.leader >= 0).then_some(state.leader);
     partition.become_follower(leader, state.leader_epoch).await;
+    if partition.is_damaged() && is_replaceable(me, state) {
+        partition.replace_damaged(state.leader_epoch).await?;
+    }
     Ok(())
+}
+
+/// Whether this replica may begin with nothing. While it counts as in sync or eligible, it might be elected with that.
+fn is_replaceable(me: i32, state: &PartitionState) -> bool {
+    state.leader >= 0 && state.leader != me && !state.isr.contains(&me) && !state.elr.contains(&me)
 }
 
 /// Creates or opens one partition. One whose log is damaged begins anew if others have its records.
@@ -561,12 +569,7 @@ async fn create_one(
         Err(error @ LogError::Corrupt { .. }) => error,
         result => return result,
     };
-    // While this replica counts as in sync or eligible, it might be elected with nothing in it.
-    let replaceable = state.leader >= 0
-        && state.leader != me
-        && !state.isr.contains(&me)
-        && !state.elr.contains(&me);
-    if !replaceable {
+    if !is_replaceable(me, state) {
         return Err(error);
     }
     let Some((folder, bytes)) = replicas.set_aside(&topic.name, index).await? else {

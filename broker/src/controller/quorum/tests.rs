@@ -289,6 +289,8 @@ async fn without_a_majority_nothing_is_agreed_on() {
 async fn a_follower_refuses_a_change_and_knows_who_takes_it() {
     let world = World::of_voters(3).await;
     let follower = world.node(2);
+    // Its log must not change meanwhile, or it could not be sure that nothing came of the change.
+    sleep(Duration::from_secs(1)).await;
     let refused = follower.propose(change(7)).await;
     assert!(
         matches!(refused, Err(QuorumError::NotLeader { leader: Some(1) })),
