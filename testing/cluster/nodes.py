@@ -149,11 +149,28 @@ class Cluster:
         self.folder = pathlib.Path(folder)
         base = 20000 + os.getpid() % 2000 * 10
         places = places or [("127.0.0.1", base + i, ()) for i in range(count)]
+        self.next_port = base + count
         self.nodes = [Node(self, i + 1, *place) for i, place in enumerate(places)]
         self.extra = extra or {}
         self.client = None
         for node in self.nodes:
             self.kind.configure(node, self.nodes, self.extra)
+
+    def add(self):
+        """One more node, which is not started yet."""
+        node = Node(self, max(n.id for n in self.nodes) + 1, "127.0.0.1", self.next_port)
+        self.next_port += 1
+        self.nodes.append(node)
+        self.kind.configure(node, self.nodes, self.extra)
+        return node
+
+    def remove(self, node):
+        """Takes a node out for good with the command-line tool."""
+        others = ",".join(n.address for n in self.nodes if n is not node)
+        command = [self.kind.binary, "cluster", "remove", str(node.id), "--bootstrap-server", others]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            self.fail(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
 
     @property
     def bootstrap(self):

@@ -108,6 +108,31 @@ def replace_disk(cluster, options):
 
 
 @scenario
+def replace_nodes(cluster, options):
+    """Under load, a new node joins and an old one is taken out for good, until none of the first three is left."""
+    writer = with_topic(cluster)
+    writer.start()
+    times = []
+    for old in list(cluster.nodes):
+        new = cluster.add()
+        began = time.monotonic()
+        new.start()
+        cluster.wait([new])
+        joined = time.monotonic() - began
+        cluster.remove(old)
+        taken = time.monotonic() - began - joined
+        cluster.wait_whole(TOPIC)
+        left = {p.id: p.replicas for p in cluster.partitions(TOPIC).values() if old.id in p.replicas}
+        if left:
+            cluster.fail(f"node {old.id} was taken out and still has copies: {left}")
+        old.stop()
+        cluster.nodes.remove(old)
+        times.append(f"{new.id} joined in {joined:.2f} s, {old.id} left in {taken:.2f} s")
+    result = judge(cluster, [writer], TOPIC, PARTITIONS)
+    return f"{'; '.join(times)}; errors told to the client: {dict(writer.errors)}; {result}"
+
+
+@scenario
 def full_disk(cluster, options):
     """One node's disk after the other is full for a while: the others go on, and it comes back by itself."""
     mounted = []

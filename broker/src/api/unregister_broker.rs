@@ -30,9 +30,7 @@ pub(crate) async fn handle(
 
 /// Asks for the removal of broker `id`, and whether it has come about.
 pub(super) async fn remove(ctx: &RequestContext, id: i32) -> Result<(), ControllerError> {
-    let controller = &ctx.broker.controller;
-    let dead = !controller.image().is_live(id);
-    let progress = controller.remove_broker(id, dead).await?;
+    let progress = ctx.broker.controller.remove_broker(id, true).await?;
     if progress.gone {
         return Ok(());
     }

@@ -57,10 +57,10 @@ pub(crate) enum Operation {
     },
     /// Takes a broker out of the cluster for good: its replicas are moved away first, then its
     /// vote goes. Answers when that has begun; `connect cluster remove` asks again until it is
-    /// gone. With `force`, a dead broker's registration goes at once.
+    /// gone. With `at_once_if_dead`, a dead one's replicas are not waited for.
     RemoveBroker {
         id: i32,
-        force: bool,
+        at_once_if_dead: bool,
     },
 }
 

@@ -205,13 +205,19 @@ impl Controller {
     /// is. It goes on by itself.
     ///
     /// # Errors
-    /// When it is not there, is alive although `force` is given, or nobody could take its replicas.
+    /// When it is not there, or nobody could take its replicas.
     pub(crate) async fn remove_broker(
         &self,
         id: i32,
-        force: bool,
+        at_once_if_dead: bool,
     ) -> Result<RemovalProgress, ControllerError> {
-        match self.perform(Operation::RemoveBroker { id, force }).await? {
+        match self
+            .perform(Operation::RemoveBroker {
+                id,
+                at_once_if_dead,
+            })
+            .await?
+        {
             Outcome::RemoveBroker(progress) => progress,
             _ => Err(ControllerError::odd_answer()),
         }

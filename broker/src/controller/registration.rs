@@ -95,11 +95,11 @@ impl Plan<'_> {
     /// its membership of the quorum are for the caller to take, when nothing is left on it.
     ///
     /// # Errors
-    /// When it is not there, or is alive and `force` is given, or nobody could take its replicas.
+    /// When it is not there, or nobody could take its replicas.
     pub(super) fn remove_broker(
         &mut self,
         id: i32,
-        force: bool,
+        at_once_if_dead: bool,
     ) -> Result<RemovalProgress, ControllerError> {
         let Some(broker) = self.image().broker(id).cloned() else {
             return Err(ControllerError::new(
@@ -107,14 +107,7 @@ impl Plan<'_> {
                 format!("broker {id} is not part of the cluster"),
             ));
         };
-        if force && !broker.fenced {
-            return Err(ControllerError::new(
-                error_code::INVALID_REQUEST,
-                format!(
-                    "broker {id} is alive; remove it without force, which moves its replicas first, or stop it"
-                ),
-            ));
-        }
+        let at_once = at_once_if_dead && broker.fenced;
         let others: BTreeSet<i32> = self
             .usable()
             .into_iter()
@@ -133,11 +126,11 @@ impl Plan<'_> {
             });
         }
         let replicas = self.move_away(id)?;
-        if force {
+        if at_once {
             self.drop_replicas(id);
         }
         Ok(RemovalProgress {
-            replicas: if force { 0 } else { replicas },
+            replicas: if at_once { 0 } else { replicas },
             gone: false,
         })
     }

@@ -165,8 +165,11 @@ impl Controller {
                     .await?;
                 (Outcome::Reassign(results), image)
             }
-            Operation::RemoveBroker { id, force } => {
-                let progress = self.remove_step(id, force).await?;
+            Operation::RemoveBroker {
+                id,
+                at_once_if_dead,
+            } => {
+                let progress = self.remove_step(id, at_once_if_dead).await?;
                 (Outcome::RemoveBroker(progress), self.image())
             }
         };
@@ -430,7 +433,7 @@ impl Controller {
     pub(super) async fn remove_step(
         &self,
         id: i32,
-        force: bool,
+        at_once_if_dead: bool,
     ) -> Result<Result<RemovalProgress, ControllerError>, ControllerError> {
         let member = self.quorum.members().contains_key(&id);
         let (progress, _) = self
@@ -442,7 +445,7 @@ impl Controller {
                         gone: false,
                     });
                 }
-                plan.remove_broker(id, force)
+                plan.remove_broker(id, at_once_if_dead)
             })
             .await?;
         let progress = match progress {
@@ -464,9 +467,11 @@ impl Controller {
             }
             self.quorum.set_voters(wanted).await?;
         }
-        if id != self.me() {
-            self.quorum.remove(id).await?;
+        if id == self.me() {
+            // Without a vote it gives its leadership up; the next active controller goes on.
+            return Ok(Ok(progress));
         }
+        self.quorum.remove(id).await?;
         self.decide(|plan| plan.forget(id)).await?;
         self.sessions.lock().forget(id);
         tracing::info!(broker = id, "a broker was taken out of the cluster");

@@ -459,16 +459,24 @@ fn a_broker_leaves_when_others_have_its_replicas() {
     let progress = world.decide(|plan| plan.remove_broker(1, false)).unwrap();
     assert_eq!(progress.replicas, 1);
     assert_eq!(world.state().adding, [3]);
-    assert!(
-        world.decide(|plan| plan.remove_broker(2, true)).is_err(),
-        "it is alive"
-    );
     drop(world.alter(&[1, 2, 3]));
     assert_eq!(world.state().replicas, [3, 2]);
     let progress = world.decide(|plan| plan.remove_broker(1, false)).unwrap();
     assert_eq!(progress.replicas, 0);
     world.decide(|plan| plan.forget(1));
     assert!(world.image.broker(1).is_none());
+}
+
+#[test]
+fn only_a_dead_broker_goes_before_its_replicas_are_elsewhere() {
+    let mut world = World::of(3, &[]);
+    world.assigned(&[1, 2]);
+    let progress = world.decide(|plan| plan.remove_broker(1, true)).unwrap();
+    assert_eq!((progress.replicas, world.state().adding), (1, vec![3]));
+    world.decide(|plan| plan.fence(1));
+    let progress = world.decide(|plan| plan.remove_broker(1, true)).unwrap();
+    assert_eq!(progress.replicas, 0);
+    assert!(!world.state().replicas.contains(&1));
 }
 
 #[test]

@@ -150,6 +150,7 @@ impl Driver {
             return now + LOOK.min(HEARTBEAT);
         }
         self.leading = None;
+        raft.runtime_config().heartbeat(true);
         let heard = *self.core.heard.lock();
         let silent = |time: Duration| heard.is_none_or(|heard| heard.elapsed() >= time);
         let leader = metrics
@@ -192,8 +193,14 @@ impl Driver {
         self.not_before
     }
 
-    /// What a leader does: say that it leads once it knows everything that was agreed on before.
+    /// What a leader does: say that it leads once it knows everything that was agreed on before. One that was told to
+    /// do without a vote falls silent, so that the others elect another.
     async fn lead(&mut self, raft: &Raft, metrics: &RaftMetrics) {
+        if self.is_voted_out(metrics) {
+            raft.runtime_config().heartbeat(false);
+            self.publish(None);
+            return;
+        }
         let term = metrics.current_term;
         let (_, barrier, since) = match self.leading {
             Some(leading) if leading.0 == term => leading,
@@ -219,6 +226,13 @@ impl Driver {
             term,
             leader: Some(self.core.me),
         }));
+    }
+
+    fn is_voted_out(&self, metrics: &RaftMetrics) -> bool {
+        let membership = &metrics.membership_config;
+        // Not before that is agreed on.
+        *membership.log_id() <= metrics.last_applied
+            && !membership.voter_ids().any(|id| id == self.core.sender.me)
     }
 
     /// Keeps the log small.

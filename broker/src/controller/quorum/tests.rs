@@ -557,3 +557,17 @@ async fn a_voter_without_its_metadata_does_not_vote() {
         assert_eq!(world.node(id).leadership().borrow().leader, None);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_loses_its_vote_gives_up_its_place_and_follows() {
+    let world = World::of_voters(3).await;
+    let leader = world.leader().await;
+    assert_eq!(leader.core.me, 1);
+    leader.set_voters(BTreeSet::from([2, 3])).await.unwrap();
+    let begun = Instant::now();
+    let next = world.leader_among(|id| id != 1).await;
+    println!("a new leader after {:?}", begun.elapsed());
+    let image = next.propose(change(5)).await.unwrap();
+    caught_up(&leader, image.version()).await;
+    assert_eq!(leader.leadership().borrow().leader, Some(next.core.me));
+}
