@@ -6,6 +6,7 @@
 
 mod cluster;
 mod configs;
+mod controller;
 mod elections;
 mod groups;
 mod offsets;
