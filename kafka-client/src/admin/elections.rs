@@ -5,7 +5,8 @@ use kafka_wire::elect_leaders_request::TopicPartitions;
 use kafka_wire_core::StrBytes;
 
 use super::controller::is_controller_trouble;
-use super::{Admin, Each, ElectionType, by_topic, timeout_ms};
+use super::{Admin, Each, ElectionType, timeout_ms};
+use crate::topic_partition::by_topic;
 use crate::{ClientError, TopicPartition};
 
 impl Admin {

@@ -9,7 +9,8 @@ use kafka_wire::{AlterPartitionReassignmentsRequest, ListPartitionReassignmentsR
 use kafka_wire_core::{ApiVersion, StrBytes};
 
 use super::controller::is_controller_trouble;
-use super::{Admin, Each, PartitionReassignment, by_topic, timeout_ms, unmentioned};
+use super::{Admin, Each, PartitionReassignment, timeout_ms, unmentioned};
+use crate::topic_partition::by_topic;
 use crate::{ClientError, TopicPartition};
 
 impl Admin {
