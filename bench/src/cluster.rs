@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use kafka_client::{
 };
 
 use crate::figures::{cpu_ticks, median, status_kb};
+use crate::worker::spawn;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -30,25 +31,12 @@ struct Node {
 
 impl Node {
     fn start(&mut self) -> Outcome<()> {
-        let binary = std::env::current_exe()?.with_file_name("connect");
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.folder.join("log"))?;
-        let process = Command::new(&binary)
-            .args(["broker", "start", "server.properties"])
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .map_err(|error| {
-                format!(
-                    "{}: {error}; build it first: cargo build --release",
-                    binary.display()
-                )
-            })?;
-        self.process = Some(process);
+        let arguments = ["broker", "start", "server.properties"];
+        self.process = Some(spawn("connect", arguments, &self.folder, log)?);
         Ok(())
     }
 

@@ -14,6 +14,22 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// Longest wait for anything before the benchmark gives up.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Starts `name`, a binary beside this one, in `folder`; it prints to `log`.
+pub(crate) fn spawn(name: &str, arguments: [&str; 3], folder: &Path, log: File) -> Outcome<Child> {
+    let binary = std::env::current_exe()?.with_file_name(name);
+    let process = Command::new(&binary)
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn();
+    process.map_err(|error| {
+        let binary = binary.display();
+        format!("{binary}: {error}; build it first: cargo build --release").into()
+    })
+}
+
 /// A running worker in a folder of its own; killed when dropped.
 struct Worker {
     process: Child,
@@ -23,7 +39,6 @@ struct Worker {
 impl Worker {
     /// Starts the worker copying `source` (or `folder/test.txt`) to `folder/test.sink.txt`.
     fn start(folder: &Path, source: Option<&Path>) -> Outcome<Self> {
-        let binary = std::env::current_exe()?.with_file_name("connect-standalone");
         let own = folder.join("test.txt");
         let source = source.unwrap_or(&own);
         // The port is the kernel's choice, so that runs never meet.
@@ -48,19 +63,8 @@ impl Worker {
             ),
         )?;
         let log = File::create(folder.join("worker.log"))?;
-        let process = Command::new(&binary)
-            .args(["worker.toml", "source.toml", "sink.toml"])
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .map_err(|error| {
-                format!(
-                    "{}: {error}; build it first: cargo build --release",
-                    binary.display()
-                )
-            })?;
+        let arguments = ["worker.toml", "source.toml", "sink.toml"];
+        let process = spawn("connect-standalone", arguments, folder, log)?;
         Ok(Self {
             process,
             folder: folder.to_owned(),

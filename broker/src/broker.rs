@@ -70,6 +70,13 @@ impl Broker {
         BrokerBuilder::default()
     }
 
+    /// A cluster of its own in `folder`.
+    #[cfg(test)]
+    pub(crate) async fn alone(folder: &Path) -> Self {
+        let builder = Self::builder().listen("127.0.0.1:0").data_dir(folder);
+        builder.start().await.unwrap()
+    }
+
     /// Starts a broker. When this returns, clients can connect and the cluster counts on it. Until
     /// there is a cluster to be part of, it waits.
     ///
@@ -509,12 +516,7 @@ mod tests {
     async fn a_topic_is_created_to_the_end_when_its_client_leaves() {
         const PARTITIONS: i32 = 40;
         let folder = tempfile::tempdir().unwrap();
-        let broker = Broker::builder()
-            .listen("127.0.0.1:0")
-            .data_dir(folder.path())
-            .start()
-            .await
-            .unwrap();
+        let broker = Broker::alone(folder.path()).await;
         let ctx = RequestContext {
             broker: broker.node.clone(),
             client_id: None,
@@ -556,12 +558,7 @@ mod tests {
         };
         let before = tasks();
         let folder = tempfile::tempdir().unwrap();
-        let broker = Broker::builder()
-            .listen("127.0.0.1:0")
-            .data_dir(folder.path())
-            .start()
-            .await
-            .unwrap();
+        let broker = Broker::alone(folder.path()).await;
         broker.node.groups.prepare().await.unwrap();
         let client = tokio::net::TcpStream::connect(broker.addr()).await.unwrap();
         let node = Arc::downgrade(&broker.node);

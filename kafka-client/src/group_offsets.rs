@@ -14,6 +14,7 @@ use kafka_wire::{OffsetCommitRequest, OffsetFetchRequest};
 use kafka_wire_core::StrBytes;
 
 use crate::pool::Pool;
+use crate::topic_partition::by_topic;
 use crate::{Client, ClientError, ErrorCode, OffsetAndMetadata, TopicPartition};
 
 const NEWEST_VERSION: i16 = 9;
@@ -66,7 +67,7 @@ async fn fetch_once(
     let addr = client.coordinator(group).await?;
     let connection = pool.get(&addr).await?;
     let version = connection.version::<OffsetFetchRequest>(Some(NEWEST_VERSION))?;
-    let by_topic = partitions.map(group_by_topic);
+    let by_topic = partitions.map(by_topic);
     let mut request = OffsetFetchRequest::default();
     if version.value() >= 8 {
         let mut wanted = OffsetFetchRequestGroup::default();
@@ -79,7 +80,7 @@ async fn fetch_once(
                 .into_iter()
                 .map(|(name, indexes)| {
                     let mut topic = OffsetFetchRequestTopics::default();
-                    topic.name = StrBytes::from(&*name);
+                    topic.name = StrBytes::from(name);
                     topic.partition_indexes = indexes;
                     topic
                 })
@@ -93,7 +94,7 @@ async fn fetch_once(
                 .into_iter()
                 .map(|(name, indexes)| {
                     let mut topic = OffsetFetchRequestTopic::default();
-                    topic.name = StrBytes::from(&*name);
+                    topic.name = StrBytes::from(name);
                     topic.partition_indexes = indexes;
                     topic
                 })
@@ -257,15 +258,4 @@ async fn commit_once(
         }
     }
     refused.map_or(Ok(()), Err)
-}
-
-fn group_by_topic(partitions: &[TopicPartition]) -> BTreeMap<Arc<str>, Vec<i32>> {
-    let mut topics: BTreeMap<Arc<str>, Vec<i32>> = BTreeMap::new();
-    for partition in partitions {
-        topics
-            .entry(Arc::clone(&partition.topic))
-            .or_default()
-            .push(partition.partition);
-    }
-    topics
 }

@@ -315,15 +315,8 @@ impl Plan<'_> {
         name: &str,
         index: i32,
     ) -> Result<(), ControllerError> {
-        let topic = self
-            .image()
-            .topic(name)
-            .cloned()
-            .ok_or_else(|| ControllerError::unknown_topic(name))?;
-        let state = topic
-            .partitions
-            .get(&index)
-            .ok_or_else(|| ControllerError::unknown_partition(name, index))?;
+        let topic = self.topic(name)?;
+        let state = topic.partition(index)?;
         let preferred = state.replicas.first().copied().unwrap_or(-1);
         let (choice, needless) = match election {
             Election::Preferred => (Choice::Preferred, state.leader == preferred),

@@ -71,6 +71,7 @@ impl Others for Peers {
         })
     }
 }
+
 /// Why an attempt came to nothing.
 enum Failure {
     /// Nothing was changed; another node, or the same one later, may do it.
@@ -89,15 +90,9 @@ impl Controller {
     /// When no active controller could be reached in time; the operation may have been carried
     /// out all the same.
     pub(super) async fn perform(&self, operation: Operation) -> Result<Outcome, ControllerError> {
-        let repeatable = operation.is_repeatable();
-        let request = ClusterRequest::Operation(operation);
-        match self.ask(request, OPERATION_TIME, repeatable).await? {
-            ClusterResponse::Outcome { outcome, version } => {
-                self.follow(version).await;
-                Ok(outcome)
-            }
-            _ => Err(ControllerError::odd_answer()),
-        }
+        let (outcome, version) = self.carried_out(operation).await?;
+        self.follow(version).await;
+        Ok(outcome)
     }
 
     /// As [`perform`](Self::perform), without waiting for anything here.
@@ -105,10 +100,15 @@ impl Controller {
         &self,
         operation: Operation,
     ) -> Result<Outcome, ControllerError> {
+        Ok(self.carried_out(operation).await?.0)
+    }
+
+    /// What came of an operation, and the version of the metadata that has it.
+    async fn carried_out(&self, operation: Operation) -> Result<(Outcome, u64), ControllerError> {
         let repeatable = operation.is_repeatable();
         let request = ClusterRequest::Operation(operation);
         match self.ask(request, OPERATION_TIME, repeatable).await? {
-            ClusterResponse::Outcome { outcome, .. } => Ok(outcome),
+            ClusterResponse::Outcome { outcome, version } => Ok((outcome, version)),
             _ => Err(ControllerError::odd_answer()),
         }
     }

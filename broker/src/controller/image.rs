@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::ControllerError;
 use super::record::{BrokerRegistration, ConfigResource, MetadataRecord, PartitionState, TopicId};
 use crate::config::layers::Settings;
 
@@ -26,6 +27,15 @@ impl TopicImage {
     /// Number of partitions.
     pub(crate) fn partition_count(&self) -> i32 {
         i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
+    }
+
+    /// One of its partitions.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub(super) fn partition(&self, index: i32) -> Result<&PartitionState, ControllerError> {
+        let state = self.partitions.get(&index);
+        state.ok_or_else(|| ControllerError::unknown_partition(&self.name, index))
     }
 
     /// Whether it is one of Kafka's own topics.

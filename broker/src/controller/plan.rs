@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::ControllerError;
 use super::image::{MetadataImage, TopicImage};
 use super::record::{BrokerRegistration, MetadataRecord, PartitionState, TopicId};
 use crate::config::BrokerConfig;
@@ -61,6 +62,15 @@ impl<'a> Plan<'a> {
 
     pub(super) fn put_broker(&mut self, broker: BrokerRegistration) {
         self.push(MetadataRecord::Broker(broker));
+    }
+
+    /// A topic as it is now; the plan may be changed while looking at it.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub(super) fn topic(&self, name: &str) -> Result<Arc<TopicImage>, ControllerError> {
+        let topic = self.image.topic(name).cloned();
+        topic.ok_or_else(|| ControllerError::unknown_topic(name))
     }
 
     /// All topics as they are now; the plan may be changed while looking at them.

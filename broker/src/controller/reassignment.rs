@@ -41,15 +41,8 @@ impl Plan<'_> {
         target: &[i32],
         allow_factor_change: bool,
     ) -> Result<bool, ControllerError> {
-        let topic = self
-            .image()
-            .topic(name)
-            .cloned()
-            .ok_or_else(|| ControllerError::unknown_topic(name))?;
-        let state = topic
-            .partitions
-            .get(&index)
-            .ok_or_else(|| ControllerError::unknown_partition(name, index))?;
+        let topic = self.topic(name)?;
+        let state = topic.partition(index)?;
         let original = state.original_replicas();
         if !allow_factor_change && original.len() != target.len() {
             return Err(ControllerError::new(
@@ -92,15 +85,8 @@ impl Plan<'_> {
     }
 
     fn cancel(&mut self, name: &str, index: i32) -> Result<(), ControllerError> {
-        let topic = self
-            .image()
-            .topic(name)
-            .cloned()
-            .ok_or_else(|| ControllerError::unknown_topic(name))?;
-        let state = topic
-            .partitions
-            .get(&index)
-            .ok_or_else(|| ControllerError::unknown_partition(name, index))?;
+        let topic = self.topic(name)?;
+        let state = topic.partition(index)?;
         if !state.is_reassigned() {
             return Err(ControllerError::new(
                 error_code::NO_REASSIGNMENT_IN_PROGRESS,

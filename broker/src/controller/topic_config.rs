@@ -173,11 +173,7 @@ impl Plan<'_> {
 
     fn settings_of(&self, resource: &ConfigResource) -> Result<Settings, ControllerError> {
         match resource {
-            ConfigResource::Topic(name) => self
-                .image()
-                .topic(name)
-                .map(|topic| topic.config.clone())
-                .ok_or_else(|| ControllerError::unknown_topic(name)),
+            ConfigResource::Topic(name) => Ok(self.topic(name)?.config.clone()),
             ConfigResource::Broker(name) => {
                 let known = name.is_empty()
                     || self

@@ -289,11 +289,7 @@ impl Plan<'_> {
         count: i32,
         assignments: Option<&[Vec<i32>]>,
     ) -> Result<(), ControllerError> {
-        let topic = self
-            .image()
-            .topic(name)
-            .cloned()
-            .ok_or_else(|| ControllerError::unknown_topic(name))?;
+        let topic = self.topic(name)?;
         let current = topic.partition_count();
         if is_internal(name) {
             return Err(ControllerError::new(

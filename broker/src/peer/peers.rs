@@ -325,12 +325,7 @@ mod tests {
     #[tokio::test]
     async fn a_broker_answers_others_until_it_is_gone() {
         let folder = tempfile::tempdir().unwrap();
-        let broker = Broker::builder()
-            .listen("127.0.0.1:0")
-            .data_dir(folder.path())
-            .start()
-            .await
-            .unwrap();
+        let broker = Broker::alone(folder.path()).await;
         let address = broker.addr().to_string();
         let peers = Peers::new();
         for _ in 0..3 {

@@ -62,6 +62,12 @@ impl AppendError {
     }
 }
 
+impl From<LogError> for AppendError {
+    fn from(error: LogError) -> Self {
+        Self::from(&error)
+    }
+}
+
 impl From<&LogError> for AppendError {
     fn from(error: &LogError) -> Self {
         Self::new(error.code(), error.to_string())

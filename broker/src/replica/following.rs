@@ -52,16 +52,12 @@ impl Partition {
         let config = self.config();
         let durable = self.is_durable(&config);
         if durable {
-            self.barrier()
-                .flush()
-                .map_err(|error| AppendError::from(&error))?;
+            self.barrier().flush()?;
         }
         let now_ms = platform::clock::unix_millis();
         let mut appender = self.log().appender();
         self.check_follows(leader_epoch)?;
-        appender
-            .finish_cut()
-            .map_err(|error| AppendError::from(&error))?;
+        appender.finish_cut()?;
         let before = self.log().end();
         let copied = copy_batches(&mut appender, records, leader_epoch, before, now_ms);
         let end = self.log().end();
@@ -73,7 +69,7 @@ impl Partition {
                 if let Err(error) = appender.truncate_from(before) {
                     tracing::error!(%error, topic = %self.topic(), partition = self.index(), "cannot cut off records that were not made durable");
                 }
-                return Err(AppendError::from(&error));
+                return Err(error.into());
             }
             if !flush_now {
                 self.note_unflushed(now_ms);
@@ -85,7 +81,7 @@ impl Partition {
 
     fn check_follows(&self, leader_epoch: i32) -> Result<(), AppendError> {
         if self.is_deleted() {
-            return Err(AppendError::from(&self.deleted_error()));
+            return Err(self.deleted_error().into());
         }
         if self.roles.lock().follows_in(leader_epoch) {
             return Ok(());
@@ -111,9 +107,8 @@ impl Partition {
             let start = self.log().raise_start(log_start.min(self.log().end()));
             self.raise_high_watermark(start);
         }
-        self.log()
-            .remove_below_start(platform::clock::unix_millis())
-            .map_err(|error| AppendError::from(&error))?;
+        let now_ms = platform::clock::unix_millis();
+        self.log().remove_below_start(now_ms)?;
         Ok(())
     }
 
@@ -330,9 +325,7 @@ fn copy_batches(
             prefix: *prefix,
             rest,
         };
-        appender
-            .append(&placed, now_ms)
-            .map_err(|error| AppendError::from(&error))?;
+        appender.append(&placed, now_ms)?;
         end = batch.header.next_offset();
     }
     Ok(())

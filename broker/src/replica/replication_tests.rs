@@ -8,10 +8,10 @@ use kafka_records::{BatchBuilder, Compression, ProducerIdentity, RecordRef, batc
 use proptest::prelude::*;
 use tokio::time::Instant;
 
+use super::role_tests::opened;
 use super::*;
-use crate::log::{LogConfig, LogOptions};
+use crate::log::LogConfig;
 
-const TOPIC_ID: [u8; 16] = [3; 16];
 const LAG: Duration = Duration::from_secs(10);
 const MAX: usize = 1 << 20;
 
@@ -149,17 +149,10 @@ impl Cluster {
             min_insync_replicas: self.min_in_sync,
             ..LogConfig::default()
         };
-        let folders = vec![self.nodes[node].folder.path().to_owned()];
-        let replicas = Replicas::open(folders, LogOptions::default())
-            .await
-            .unwrap();
-        let partition = replicas
-            .create("orders", TOPIC_ID, 0, config)
-            .await
-            .unwrap();
-        let opened = &mut self.nodes[node];
-        opened.running = Some((replicas, partition));
-        opened.broker_epoch = self.next_broker_epoch;
+        let (replicas, partition) = opened(self.nodes[node].folder.path(), config).await;
+        let started = &mut self.nodes[node];
+        started.running = Some((replicas, partition));
+        started.broker_epoch = self.next_broker_epoch;
         self.next_broker_epoch += 1;
         self.hear(node).await;
     }

@@ -15,7 +15,8 @@ use crate::log::{LogConfig, LogOptions};
 const TOPIC_ID: [u8; 16] = [3; 16];
 const MAX: usize = 1 << 20;
 
-async fn opened(folder: &Path, config: LogConfig) -> (Arc<Replicas>, Arc<Partition>) {
+/// Partition 0 of "orders" in this folder.
+pub(super) async fn opened(folder: &Path, config: LogConfig) -> (Arc<Replicas>, Arc<Partition>) {
     let replicas = Replicas::open(vec![folder.to_owned()], LogOptions::default())
         .await
         .unwrap();
@@ -26,14 +27,21 @@ async fn opened(folder: &Path, config: LogConfig) -> (Arc<Replicas>, Arc<Partiti
     (replicas, partition)
 }
 
-fn leading(leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> Leading {
-    Leading {
+/// Makes it the leader of brokers 1 and 2, of which `isr` are in sync.
+async fn lead(partition: &Arc<Partition>, leader_epoch: i32, partition_epoch: i32, isr: &[i32]) {
+    let leading = Leading {
         me: 1,
         leader_epoch,
         partition_epoch,
         replicas: vec![1, 2],
         isr: isr.to_vec(),
-    }
+    };
+    partition.become_leader(leading).await.unwrap();
+}
+
+async fn append(partition: &Arc<Partition>, sequence: i32) -> Appended {
+    let appended = partition.append(sent(sequence), Origin::Client).await;
+    appended.unwrap()
 }
 
 fn fetch(leader_epoch: i32, last_epoch: i32, offset: i64) -> FollowerFetch {
@@ -81,11 +89,8 @@ async fn who_waits_for_a_deposed_leader_is_told_at_once_and_nothing_more_is_appe
     let (_replicas, partition) = opened(folder.path(), LogConfig::default()).await;
     let refused = partition.append(sent(0), Origin::Client).await.unwrap_err();
     assert_eq!(refused.code(), error_code::NOT_LEADER_OR_FOLLOWER);
-    partition
-        .become_leader(leading(3, 0, &[1, 2]))
-        .await
-        .unwrap();
-    let appended = partition.append(sent(0), Origin::Client).await.unwrap();
+    lead(&partition, 3, 0, &[1, 2]).await;
+    let appended = append(&partition, 0).await;
     assert_eq!((appended.leader_epoch, appended.last_offset), (3, 0));
     let start = Instant::now();
     let far = start + Duration::from_secs(60);
@@ -106,13 +111,13 @@ async fn who_waits_for_a_deposed_leader_is_told_at_once_and_nothing_more_is_appe
     );
     assert!(start.elapsed() < Duration::from_secs(2));
     assert_eq!(partition.role(), Role::Follower { leader: Some(2) });
-    partition.become_leader(leading(3, 9, &[1])).await.unwrap();
+    lead(&partition, 3, 9, &[1]).await;
     assert_eq!(partition.role(), Role::Follower { leader: Some(2) });
     assert!(partition.append(sent(1), Origin::Client).await.is_err());
     assert_eq!(partition.leads(3), Err(error_code::FENCED_LEADER_EPOCH));
     assert_eq!(partition.leads(5), Err(error_code::UNKNOWN_LEADER_EPOCH));
     // Leading again does not make up for it: the log may have been cut in between.
-    partition.become_leader(leading(5, 10, &[1])).await.unwrap();
+    lead(&partition, 5, 10, &[1]).await;
     assert_eq!(
         partition.committed(3, 1, far).await,
         Err(error_code::NOT_LEADER_OR_FOLLOWER)
@@ -129,13 +134,10 @@ async fn nothing_is_committed_with_too_few_in_sync_and_who_waits_is_told() {
         ..LogConfig::default()
     };
     let (_replicas, partition) = opened(folder.path(), config).await;
-    partition
-        .become_leader(leading(0, 0, &[1, 2]))
-        .await
-        .unwrap();
-    partition.append(sent(0), Origin::Client).await.unwrap();
+    lead(&partition, 0, 0, &[1, 2]).await;
+    append(&partition, 0).await;
     let far = Instant::now() + Duration::from_secs(60);
-    partition.become_leader(leading(0, 1, &[1])).await.unwrap();
+    lead(&partition, 0, 1, &[1]).await;
     assert_eq!(partition.in_sync_shortage(), Some((1, 2)));
     assert_eq!(
         partition.committed(0, 1, far).await,
@@ -145,11 +147,8 @@ async fn nothing_is_committed_with_too_few_in_sync_and_who_waits_is_told() {
     assert_eq!(refused.unwrap_err().code(), error_code::NOT_ENOUGH_REPLICAS);
     assert_eq!(partition.offsets().high_watermark, 0);
 
-    partition
-        .become_leader(leading(0, 2, &[1, 2]))
-        .await
-        .unwrap();
-    let retried = partition.append(sent(0), Origin::Client).await.unwrap();
+    lead(&partition, 0, 2, &[1, 2]).await;
+    let retried = append(&partition, 0).await;
     assert!(retried.duplicate);
     let waiting = {
         let partition = Arc::clone(&partition);
@@ -174,15 +173,9 @@ async fn a_high_watermark_is_remembered_and_an_opened_partition_does_not_lead() 
     let folder = tempfile::tempdir().unwrap();
     {
         let (replicas, partition) = opened(folder.path(), LogConfig::default()).await;
-        partition
-            .become_leader(leading(2, 0, &[1, 2]))
-            .await
-            .unwrap();
+        lead(&partition, 2, 0, &[1, 2]).await;
         for sequence in 0..3 {
-            partition
-                .append(sent(sequence), Origin::Client)
-                .await
-                .unwrap();
+            append(&partition, sequence).await;
         }
         let now = Instant::now();
         partition.follower_fetched(fetch(2, -1, 0), now).unwrap();
@@ -194,14 +187,11 @@ async fn a_high_watermark_is_remembered_and_an_opened_partition_does_not_lead() 
     assert_eq!((offsets.high_watermark, offsets.log_end), (2, 3));
     assert_eq!(partition.role(), Role::Follower { leader: None });
     assert_eq!(partition.leader_epoch(), 2);
-    partition
-        .become_leader(leading(3, 1, &[1, 2]))
-        .await
-        .unwrap();
+    lead(&partition, 3, 1, &[1, 2]).await;
     assert!(partition.high_watermark_lags());
     assert_eq!(partition.offsets().high_watermark, 2);
     // The only one in sync has everything that was ever committed.
-    partition.become_leader(leading(4, 2, &[1])).await.unwrap();
+    lead(&partition, 4, 2, &[1]).await;
     assert_eq!(partition.offsets().high_watermark, 3);
     assert!(!partition.high_watermark_lags());
 }
@@ -214,11 +204,8 @@ async fn what_could_not_be_made_durable_is_never_shown_to_a_follower() {
         ..LogConfig::default()
     };
     let (_replicas, partition) = opened(folder.path(), config).await;
-    partition
-        .become_leader(leading(1, 0, &[1, 2]))
-        .await
-        .unwrap();
-    partition.append(sent(0), Origin::Client).await.unwrap();
+    lead(&partition, 1, 0, &[1, 2]).await;
+    append(&partition, 0).await;
     let mut written = partition.written();
     written.mark_unchanged();
     let away = folder.path().join("away");
@@ -232,7 +219,7 @@ async fn what_could_not_be_made_durable_is_never_shown_to_a_follower() {
         Err(error_code::OFFSET_OUT_OF_RANGE)
     );
     std::fs::rename(&away, partition.folder()).unwrap();
-    let again = partition.append(sent(1), Origin::Client).await.unwrap();
+    let again = append(&partition, 1).await;
     assert_eq!(again.base_offset, 1);
     assert_eq!(partition.last_epoch(), 1);
     assert!(written.has_changed().unwrap());
@@ -243,10 +230,10 @@ async fn a_follower_takes_the_leaders_bytes_and_leads_with_what_it_learned() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let (_one, leader) = opened(folders[0].path(), LogConfig::default()).await;
     let (_two, follower) = opened(folders[1].path(), LogConfig::default()).await;
-    leader.become_leader(leading(1, 0, &[1, 2])).await.unwrap();
+    lead(&leader, 1, 0, &[1, 2]).await;
     follower.become_follower(Some(1), 1).await;
     for sequence in 0..4 {
-        leader.append(sent(sequence), Origin::Client).await.unwrap();
+        append(&leader, sequence).await;
     }
     let records = all(&leader, 0).await;
     let code = |result: Result<(), AppendError>| result.unwrap_err().code();
@@ -281,11 +268,11 @@ async fn a_follower_takes_the_leaders_bytes_and_leads_with_what_it_learned() {
     let offsets = follower.offsets();
     assert_eq!((offsets.log_start, offsets.high_watermark), (1, 4));
 
-    follower.become_leader(leading(2, 1, &[1])).await.unwrap();
+    lead(&follower, 2, 1, &[1]).await;
     assert_eq!(follower.epoch_end_offset(1), (1, 4));
-    let again = follower.append(sent(3), Origin::Client).await.unwrap();
+    let again = append(&follower, 3).await;
     assert!(again.duplicate);
-    let next = follower.append(sent(4), Origin::Client).await.unwrap();
+    let next = append(&follower, 4).await;
     assert_eq!(next.base_offset, 4);
 }
 
@@ -299,15 +286,9 @@ async fn a_cut_follower_is_not_taken_for_durable_beyond_it() {
     let checkpoint =
         || std::fs::read_to_string(folder.path().join("recovery-point-offset-checkpoint")).unwrap();
     let (replicas, partition) = opened(folder.path(), config.clone()).await;
-    partition
-        .become_leader(leading(1, 0, &[1, 2]))
-        .await
-        .unwrap();
+    lead(&partition, 1, 0, &[1, 2]).await;
     for sequence in 0..10 {
-        partition
-            .append(sent(sequence), Origin::Client)
-            .await
-            .unwrap();
+        append(&partition, sequence).await;
     }
     replicas.checkpoint().unwrap();
     assert!(checkpoint().contains("orders 0 10"));
@@ -336,10 +317,7 @@ async fn a_cut_follower_is_not_taken_for_durable_beyond_it() {
 async fn a_cut_within_a_batch_takes_the_whole_batch() {
     let folder = tempfile::tempdir().unwrap();
     let (_replicas, partition) = opened(folder.path(), LogConfig::default()).await;
-    partition
-        .become_leader(leading(1, 0, &[1, 2]))
-        .await
-        .unwrap();
+    lead(&partition, 1, 0, &[1, 2]).await;
     for sequence in [0, 3] {
         let batch = sent_together(sequence, 3);
         partition.append(batch, Origin::Client).await.unwrap();
@@ -360,15 +338,9 @@ async fn what_is_not_committed_is_neither_removed_nor_compacted() {
         ..LogConfig::default()
     };
     let (_replicas, partition) = opened(folder.path(), config).await;
-    partition
-        .become_leader(leading(1, 0, &[1, 2]))
-        .await
-        .unwrap();
+    lead(&partition, 1, 0, &[1, 2]).await;
     for sequence in 0..6 {
-        partition
-            .append(sent(sequence), Origin::Client)
-            .await
-            .unwrap();
+        append(&partition, sequence).await;
     }
     assert_eq!(partition.log().retain(i64::MAX).unwrap(), 0);
     assert_eq!(crate::log::dirtiness(partition.log(), 0, 0), None);
@@ -384,8 +356,8 @@ async fn what_is_not_committed_is_neither_removed_nor_compacted() {
 async fn a_follower_that_has_caught_up_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (replicas, partition) = opened(folder.path(), LogConfig::default()).await;
-    partition.become_leader(leading(1, 0, &[1])).await.unwrap();
-    partition.append(sent(0), Origin::Client).await.unwrap();
+    lead(&partition, 1, 0, &[1]).await;
+    append(&partition, 0).await;
     let now = Instant::now();
     partition.follower_fetched(fetch(1, -1, 0), now).unwrap();
     let none = tokio::time::timeout(Duration::from_millis(5), replicas.joining()).await;
@@ -399,10 +371,7 @@ async fn a_follower_that_has_caught_up_is_reported() {
         })
         .unwrap();
     assert_eq!(proposal.isr, [(1, 0), (2, 7)]);
-    partition
-        .become_leader(leading(1, 1, &[1, 2]))
-        .await
-        .unwrap();
+    lead(&partition, 1, 1, &[1, 2]).await;
     assert_eq!(
         partition.propose_isr(now, Duration::from_secs(10), &|_, _| true),
         None

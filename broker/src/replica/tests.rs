@@ -13,6 +13,10 @@ use crate::log::{CleanupPolicy, LogConfig, LogError, LogOptions, TimestampType};
 
 const MAX: usize = 16 << 20;
 const TOPIC_ID: [u8; 16] = [3; 16];
+const COMPACT: CleanupPolicy = CleanupPolicy {
+    delete: false,
+    compact: true,
+};
 
 async fn open(folder: &Path) -> Arc<Replicas> {
     open_with(folder, LogOptions::default()).await
@@ -67,6 +71,11 @@ fn line(value: &str) -> Bytes {
     )
 }
 
+async fn append(partition: &Arc<Partition>, value: &str) -> Appended {
+    let appended = partition.append(line(value), Origin::Client).await;
+    appended.unwrap()
+}
+
 async fn read(partition: &Arc<Partition>) -> Vec<Record> {
     let mut at = partition.offsets().log_start;
     let mut records = Vec::new();
@@ -97,7 +106,7 @@ async fn appended_records_are_read_and_wake_who_waits() {
     let replicas = open(folder.path()).await;
     let partition = create(&replicas, "orders", LogConfig::default()).await;
     let mut waiting = partition.appended();
-    let appended = partition.append(line("a"), Origin::Client).await.unwrap();
+    let appended = append(&partition, "a").await;
     assert_eq!(
         (
             appended.base_offset,
@@ -146,13 +155,7 @@ async fn appends_of_many_callers_all_get_their_own_offsets() {
         let mut callers = tokio::task::JoinSet::new();
         for n in 0..100 {
             let partition = Arc::clone(&partition);
-            callers.spawn(async move {
-                partition
-                    .append(line(&n.to_string()), Origin::Client)
-                    .await
-                    .unwrap()
-                    .base_offset
-            });
+            callers.spawn(async move { append(&partition, &n.to_string()).await.base_offset });
         }
         let mut offsets = callers.join_all().await;
         offsets.sort_unstable();
@@ -241,15 +244,11 @@ async fn bad_batches_are_refused_with_kafkas_codes() {
 async fn keyless_records_of_a_compacted_topic_are_named_one_by_one() {
     let folder = tempfile::tempdir().unwrap();
     let replicas = open(folder.path()).await;
-    let cleanup_policy = CleanupPolicy {
-        delete: false,
-        compact: true,
-    };
     let partition = create(
         &replicas,
         "table",
         LogConfig {
-            cleanup_policy,
+            cleanup_policy: COMPACT,
             ..LogConfig::default()
         },
     )
@@ -387,10 +386,7 @@ async fn everything_is_there_after_an_orderly_end_and_after_a_crash() {
         };
         let partition = create(&replicas, "orders", LogConfig::default()).await;
         for n in before..before + 10 {
-            partition
-                .append(line(&n.to_string()), Origin::Client)
-                .await
-                .unwrap();
+            append(&partition, &n.to_string()).await;
         }
         if orderly {
             replicas.shutdown().await.unwrap();
@@ -417,10 +413,7 @@ async fn deleted_records_stay_deleted_and_a_compacted_topic_keeps_its_own() {
     };
     let partition = create(&replicas, "orders", config).await;
     for n in 0..20 {
-        partition
-            .append(line(&n.to_string()), Origin::Client)
-            .await
-            .unwrap();
+        append(&partition, &n.to_string()).await;
     }
     assert_eq!(replicas.delete_records(&partition, 7).await.unwrap(), 7);
     assert_eq!(replicas.delete_records(&partition, 3).await.unwrap(), 7);
@@ -446,15 +439,11 @@ async fn deleted_records_stay_deleted_and_a_compacted_topic_keeps_its_own() {
     );
     assert!(partition.read(7, 1, Isolation::Uncommitted).await.is_ok());
     assert_eq!(replicas.delete_records(&partition, -1).await.unwrap(), 20);
-    let cleanup_policy = CleanupPolicy {
-        delete: false,
-        compact: true,
-    };
     let table = create(
         &replicas,
         "table",
         LogConfig {
-            cleanup_policy,
+            cleanup_policy: COMPACT,
             ..LogConfig::default()
         },
     )
@@ -471,10 +460,7 @@ async fn a_topic_created_again_starts_empty_also_after_a_crash() {
     let replicas = open(folder.path()).await;
     let partition = create(&replicas, "orders", LogConfig::default()).await;
     for n in 0..20 {
-        partition
-            .append(line(&n.to_string()), Origin::Client)
-            .await
-            .unwrap();
+        append(&partition, &n.to_string()).await;
     }
     replicas.delete_records(&partition, 15).await.unwrap();
     replicas.delete("orders").await.unwrap();
@@ -492,7 +478,7 @@ async fn a_topic_created_again_starts_empty_also_after_a_crash() {
         .await
         .unwrap();
     again.lead(0);
-    again.append(line("new"), Origin::Client).await.unwrap();
+    append(&again, "new").await;
     drop((partition, again, replicas));
     let replicas = open(folder.path()).await;
     let partition = replicas.get("orders", 0).unwrap();
@@ -509,7 +495,7 @@ async fn a_folder_whose_metadata_a_crash_took_is_kept_for_its_topic() {
     let folder = tempfile::tempdir().unwrap();
     let replicas = open(folder.path()).await;
     let partition = create(&replicas, "orders", LogConfig::default()).await;
-    partition.append(line("a"), Origin::Client).await.unwrap();
+    append(&partition, "a").await;
     let metadata = partition.folder().join("partition.metadata");
     drop((partition, replicas));
     for damage in [&b""[..], b"version: 0\n"] {
@@ -529,10 +515,7 @@ async fn damage_is_an_error_of_its_partition_only_and_names_the_place() {
     for topic in ["good", "bad"] {
         let partition = create(&replicas, topic, LogConfig::default()).await;
         for n in 0..3 {
-            partition
-                .append(line(&n.to_string()), Origin::Client)
-                .await
-                .unwrap();
+            append(&partition, &n.to_string()).await;
         }
     }
     replicas.shutdown().await.unwrap();
@@ -549,13 +532,7 @@ async fn damage_is_an_error_of_its_partition_only_and_names_the_place() {
     assert_eq!(error.code(), 2);
     let place = format!("bad-0/00000000000000000000.log\" is corrupt at byte {second}");
     assert!(error.to_string().contains(&place), "{error}");
-    assert_eq!(
-        bad.append(line("new"), Origin::Client)
-            .await
-            .unwrap()
-            .base_offset,
-        3
-    );
+    assert_eq!(append(&bad, "new").await.base_offset, 3);
     assert!(
         !bad.read(3, 1, Isolation::Uncommitted)
             .await
@@ -571,7 +548,7 @@ async fn an_offset_is_never_durable_before_the_records_it_covers() {
     let replicas = open(folder.path()).await;
     let orders = create(&replicas, "orders", LogConfig::default()).await;
     let offsets = create(&replicas, "__consumer_offsets", LogConfig::default()).await;
-    orders.append(line("a"), Origin::Client).await.unwrap();
+    append(&orders, "a").await;
     assert_eq!(orders.log().flushed(), 0);
     let commit = encode(
         Compression::None,
@@ -581,7 +558,7 @@ async fn an_offset_is_never_durable_before_the_records_it_covers() {
     );
     offsets.append(commit, Origin::Coordinator).await.unwrap();
     assert_eq!((orders.log().flushed(), offsets.log().flushed()), (1, 1));
-    orders.append(line("b"), Origin::Client).await.unwrap();
+    append(&orders, "b").await;
     assert_eq!(orders.log().flushed(), 1);
     orders.append(line("c"), Origin::Coordinator).await.unwrap();
     assert_eq!(orders.log().flushed(), 3);
@@ -645,7 +622,7 @@ async fn the_barrier_covers_what_is_acknowledged_while_others_flush() {
     });
     let barrier = Arc::clone(&orders);
     while !others.is_finished() {
-        let appended = orders.append(line("a"), Origin::Client).await.unwrap();
+        let appended = append(&orders, "a").await;
         let partition = Arc::clone(&barrier);
         tokio::task::spawn_blocking(move || partition.barrier().flush().unwrap())
             .await
@@ -675,7 +652,7 @@ async fn offsets_of_a_deleted_partition_that_are_still_on_disk_are_not_the_new_o
     let replicas = open(folder.path()).await;
     let partition = create(&replicas, "orders", LogConfig::default()).await;
     for _ in 0..20 {
-        partition.append(line("old"), Origin::Client).await.unwrap();
+        append(&partition, "old").await;
     }
     replicas.delete_records(&partition, 15).await.unwrap();
     // The checkpoints cannot be written when the topic goes.
@@ -687,7 +664,7 @@ async fn offsets_of_a_deleted_partition_that_are_still_on_disk_are_not_the_new_o
     std::fs::remove_dir(&blocked).unwrap();
     let again = create_again().await.unwrap();
     again.lead(0);
-    again.append(line("new"), Origin::Client).await.unwrap();
+    append(&again, "new").await;
     drop((partition, again, replicas));
     let partition = open(folder.path()).await.get("orders", 0).unwrap();
     assert_eq!(values(&partition).await, ["new"]);
@@ -699,8 +676,7 @@ async fn what_is_known_of_a_partition_that_cannot_be_opened_is_kept() {
     let replicas = open(folder.path()).await;
     let partition = create(&replicas, "orders", LogConfig::default()).await;
     for n in 0..20 {
-        let line = line(&n.to_string());
-        partition.append(line, Origin::Client).await.unwrap();
+        append(&partition, &n.to_string()).await;
     }
     replicas.delete_records(&partition, 15).await.unwrap();
     let index = partition.folder().join("00000000000000000000.index");
@@ -721,10 +697,7 @@ async fn a_damaged_partition_does_not_keep_others_from_being_compacted() {
     let replicas = open(folder.path()).await;
     let config = LogConfig {
         segment_bytes: 200,
-        cleanup_policy: CleanupPolicy {
-            compact: true,
-            delete: false,
-        },
+        cleanup_policy: COMPACT,
         ..LogConfig::default()
     };
     for topic in ["bad", "good"] {
@@ -765,7 +738,7 @@ async fn flush_messages_makes_every_so_many_records_durable() {
     )
     .await;
     for want in [0, 0, 3, 3, 3, 6] {
-        partition.append(line("x"), Origin::Client).await.unwrap();
+        append(&partition, "x").await;
         assert_eq!(partition.log().flushed(), want);
     }
 }
@@ -791,24 +764,17 @@ async fn maintenance_flushes_retains_compacts_and_ends() {
         ..LogConfig::default()
     };
     let orders = create(&replicas, "orders", config.clone()).await;
-    let cleanup_policy = CleanupPolicy {
-        delete: false,
-        compact: true,
-    };
     let table = create(
         &replicas,
         "table",
         LogConfig {
-            cleanup_policy,
+            cleanup_policy: COMPACT,
             ..config
         },
     )
     .await;
     for n in 0..50 {
-        orders
-            .append(line(&n.to_string()), Origin::Client)
-            .await
-            .unwrap();
+        append(&orders, &n.to_string()).await;
         let update = encode(
             Compression::None,
             &[(Some("key"), &n.to_string())],

@@ -16,11 +16,11 @@ use kafka_wire::fetch_response::PartitionData;
 use kafka_wire::{FetchRequest, FetchResponse};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Key;
 use super::fetchers::Fetching;
 use super::leader_link::{EpochQuestion, LeaderLink};
 use super::mailbox::{Assignment, Mailbox};
 use super::session::{Position, Session};
+use super::{Key, rest_after};
 use crate::error_code;
 use crate::replica::{AppendError, Partition};
 
@@ -398,8 +398,7 @@ impl Fetcher {
 
 /// Rests between failures in a row.
 fn backoff(failures: u32, max: Duration) -> Duration {
-    let doubled = FIRST_REST.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubled.min(max).max(Duration::from_millis(1))
+    rest_after(failures, FIRST_REST, max).max(Duration::from_millis(1))
 }
 
 /// One partition's part of an answer being written.

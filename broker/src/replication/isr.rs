@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{IsrSink, Key};
+use super::{IsrSink, Key, rest_after};
 use crate::controller::MetadataImage;
 use crate::controller::operation::IsrChange;
 use crate::error_code;
@@ -53,15 +53,14 @@ impl IsrTask {
         loop {
             let looked_at = if again.is_empty() {
                 tokio::select! {
-                    joining = self.joining() => joining,
+                    joining = self.replicas.joining() => joining,
                     () = sleep_until(next_look) => {
                         next_look = Instant::now() + pause;
                         self.replicas.list()
                     }
                 }
             } else {
-                let rest = FIRST_REST.saturating_mul(1 << failures.saturating_sub(1).min(8));
-                sleep(rest.min(REST_MAX)).await;
+                sleep(rest_after(failures, FIRST_REST, REST_MAX)).await;
                 std::mem::take(&mut again)
             };
             let Some(broker_epoch) = *self.broker_epoch.borrow() else {
@@ -82,11 +81,6 @@ impl IsrTask {
                 again.extend(unknown);
             }
         }
-    }
-
-    /// Partitions with a follower that may be in sync again. Cancel-safe.
-    async fn joining(&self) -> Vec<Arc<Partition>> {
-        self.replicas.joining().await
     }
 
     fn proposals(&self, partitions: Vec<Arc<Partition>>) -> Vec<Proposed> {

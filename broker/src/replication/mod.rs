@@ -26,6 +26,7 @@ mod throttle;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -45,6 +46,12 @@ use crate::replica::Replicas;
 
 /// A partition, by its topic's id and its number.
 type Key = (TopicId, i32);
+
+/// The rest after `failures` in a row: `first`, and twice as long each time, up to `max`.
+fn rest_after(failures: u32, first: Duration, max: Duration) -> Duration {
+    let rest = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    rest.min(max)
+}
 
 /// Who decides about in-sync replicas: the active controller, wherever it is.
 pub(crate) trait IsrSink: Send + Sync + 'static {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::fetchers::Fetchers;
 use super::mailbox::Assignment;
 use super::throttle::ThrottledReplicas;
-use super::{Key, OutOfService, Throttle};
+use super::{Key, OutOfService, Throttle, rest_after};
 use crate::config::BrokerConfig;
 use crate::config::broker_keys::{FOLLOWER_RATE, LEADER_RATE, broker_key};
 use crate::config::layers::Layers;
@@ -356,13 +356,9 @@ impl Reconciler {
             match deletion {
                 Deletion::Topic { id, .. } => {
                     let keys = (*id, i32::MIN)..=(*id, i32::MAX);
-                    let mut keys: BTreeSet<Key> =
-                        self.told.range(keys.clone()).map(|(key, _)| *key).collect();
-                    keys.extend(
-                        self.retries
-                            .range((*id, i32::MIN)..=(*id, i32::MAX))
-                            .map(|(key, _)| *key),
-                    );
+                    let told = self.told.range(keys.clone()).map(|(key, _)| *key);
+                    let tried_again = self.retries.range(keys).map(|(key, _)| *key);
+                    let keys: BTreeSet<Key> = told.chain(tried_again).collect();
                     keys.iter().for_each(|key| self.let_go(key));
                 }
                 Deletion::Partition(partition) => {
@@ -447,9 +443,8 @@ impl Reconciler {
     fn fails(&mut self, kept: &Kept, error: &LogError) {
         let key = kept.key();
         let failures = self.retries.get(&key).map_or(0, |retry| retry.failures) + 1;
-        let rest = FIRST_REST.saturating_mul(1 << failures.saturating_sub(1).min(16));
         let retry = Retry {
-            at: Instant::now() + rest.min(REST_MAX),
+            at: Instant::now() + rest_after(failures, FIRST_REST, REST_MAX),
             failures,
         };
         self.retries.insert(key, retry);

@@ -64,6 +64,16 @@ impl Cluster {
         self.images.borrow().clone()
     }
 
+    /// Nodes 1 and 2, and the topic on `replicas`, which know it.
+    async fn of_two(replicas: &[i32]) -> (Arc<Self>, Node, Node) {
+        let cluster = Self::new();
+        let nodes = (cluster.node(1).await, cluster.node(2).await);
+        cluster.create_topic(replicas);
+        nodes.0.settle().await;
+        nodes.1.settle().await;
+        (cluster, nodes.0, nodes.1)
+    }
+
     /// A node with an empty folder, registered.
     async fn node(self: &Arc<Self>, id: i32) -> Node {
         let folder = Arc::new(tempfile::tempdir().unwrap());
@@ -457,12 +467,7 @@ async fn followers_copy_what_their_leader_has_byte_for_byte() {
 
 #[tokio::test]
 async fn a_replica_that_is_away_leaves_the_in_sync_ones_and_comes_back() {
-    let cluster = Cluster::new();
-    let leader = cluster.node(1).await;
-    let follower = cluster.node(2).await;
-    cluster.create_topic(&[1, 2]);
-    leader.settle().await;
-    follower.settle().await;
+    let (cluster, leader, follower) = Cluster::of_two(&[1, 2]).await;
     leader.commit(&["a"]).await;
     let folder = follower.stop().await;
     let end = leader.append(&["b"]).await;
@@ -504,12 +509,7 @@ async fn in_sync_replicas_change_although_answers_of_the_controller_are_lost() {
 
 #[tokio::test]
 async fn a_former_leader_cuts_off_what_only_it_has() {
-    let cluster = Cluster::new();
-    let former = cluster.node(1).await;
-    let next = cluster.node(2).await;
-    cluster.create_topic(&[1, 2]);
-    former.settle().await;
-    next.settle().await;
+    let (cluster, former, next) = Cluster::of_two(&[1, 2]).await;
     former.commit(&["a"]).await;
     // The follower cannot reach it any more, which the controller does not know yet.
     cluster.unreachable.lock().insert(1);
@@ -526,11 +526,7 @@ async fn a_former_leader_cuts_off_what_only_it_has() {
 
 #[tokio::test]
 async fn a_new_replica_begins_where_its_leaders_log_starts_even_within_a_batch() {
-    let cluster = Cluster::new();
-    let leader = cluster.node(1).await;
-    let added = cluster.node(2).await;
-    cluster.create_topic(&[1]);
-    leader.settle().await;
+    let (cluster, leader, added) = Cluster::of_two(&[1]).await;
     leader.commit(&["a", "b", "c"]).await;
     leader.commit(&["d", "e", "f"]).await;
     leader
@@ -555,12 +551,7 @@ async fn a_new_replica_begins_where_its_leaders_log_starts_even_within_a_batch()
 
 #[tokio::test]
 async fn topics_that_are_gone_are_deleted_also_by_who_was_away() {
-    let cluster = Cluster::new();
-    let here = cluster.node(1).await;
-    let away = cluster.node(2).await;
-    cluster.create_topic(&[1, 2]);
-    here.settle().await;
-    away.settle().await;
+    let (cluster, here, away) = Cluster::of_two(&[1, 2]).await;
     let folder = away.stop().await;
     assert_eq!(folders(folder.path()), ["orders-0"]);
     cluster.apply(&[MetadataRecord::RemoveTopic { id: TOPIC }]);
@@ -622,12 +613,7 @@ async fn nothing_is_led_before_the_process_is_registered_nor_after_another_is() 
 
 #[tokio::test]
 async fn a_replica_that_cannot_be_opened_is_out_of_service_until_it_can() {
-    let cluster = Cluster::new();
-    let leader = cluster.node(1).await;
-    let follower = cluster.node(2).await;
-    cluster.create_topic(&[1, 2]);
-    leader.settle().await;
-    follower.settle().await;
+    let (cluster, leader, follower) = Cluster::of_two(&[1, 2]).await;
     leader.commit(&["a", "b"]).await;
     leader.commit(&["c"]).await;
     let folder = follower.stop().await;
@@ -651,11 +637,7 @@ async fn a_replica_that_cannot_be_opened_is_out_of_service_until_it_can() {
 
 #[tokio::test]
 async fn a_throttled_replica_catches_up_at_its_rate() {
-    let cluster = Cluster::new();
-    let leader = cluster.node(1).await;
-    let _added = cluster.node(2).await;
-    cluster.create_topic(&[1]);
-    leader.settle().await;
+    let (cluster, leader, _added) = Cluster::of_two(&[1]).await;
     let large = "x".repeat(60_000);
     for _ in 0..4 {
         leader.commit(&[&large]).await;

@@ -4,7 +4,7 @@ mod remove;
 mod status;
 
 use clap::{Args, Command};
-use kafka_client::{Admin, ClientError, TopicDescription};
+use kafka_client::{Admin, ClientError, ClusterDescription, TopicDescription};
 
 pub use self::remove::Arguments as RemoveArguments;
 use crate::connection::{self, ConnectionArguments};
@@ -72,10 +72,7 @@ pub fn status(arguments: &Arguments, invocation: &Invocation) -> Result<(), CliE
 /// No broker answers.
 pub fn id(arguments: &Arguments, invocation: &Invocation) -> Result<(), CliError> {
     with_admin(&arguments.connection, invocation, async |admin| {
-        let cluster = admin
-            .describe_cluster()
-            .await
-            .map_err(|error| refused(&error))?;
+        let cluster = describe(&admin).await?;
         output::line(&format!("Cluster ID: {}", cluster.cluster_id))
     })
 }
@@ -119,6 +116,11 @@ fn with_admin(
         client.close().await;
         result
     })
+}
+
+async fn describe(admin: &Admin) -> Result<ClusterDescription, CliError> {
+    let cluster = admin.describe_cluster().await;
+    cluster.map_err(|error| refused(&error))
 }
 
 /// All topics with their partitions. One that is deleted meanwhile is left out.

@@ -8,7 +8,7 @@ use kafka_wire::{
 };
 use kafka_wire_core::{ApiVersion, KafkaEncode, StrBytes};
 
-use super::topics::is_controller_trouble;
+use super::controller::is_controller_trouble;
 use super::{
     Admin, ConfigAlteration, ConfigEntry, ConfigResource, ConfigResourceType, ConfigSource, Each,
     unmentioned,
@@ -197,24 +197,15 @@ impl Admin {
     where
         R: RequestResponsePair + KafkaEncode,
     {
-        let mut retry = self.client.retry();
-        loop {
-            let result = match resource.broker_id() {
-                Some(id) => self.client.call_broker(id, build).await,
-                None => self.client.call_controller(build).await,
+        self.ask_again_while(is_controller_trouble, || async {
+            let (response, _) = match resource.broker_id() {
+                Some(id) => self.client.call_broker(id, build).await?,
+                None => self.client.call_controller(build).await?,
             };
-            let outcome = result.and_then(|(response, _)| {
-                let (code, message) = answer(&response).ok_or_else(|| unmentioned(what()))?;
-                ClientError::check(code, message, what)
-            });
-            match outcome {
-                Err(error) if is_controller_trouble(&error) => {
-                    self.client.refresh(&[], false).await.ok();
-                    retry.again(error).await?;
-                }
-                outcome => return outcome,
-            }
-        }
+            let (code, message) = answer(&response).ok_or_else(|| unmentioned(what()))?;
+            ClientError::check(code, message, what)
+        })
+        .await
     }
 
     /// Everything that has a configuration, of these kinds; of all kinds if none is named.

@@ -4,8 +4,9 @@ use kafka_wire::ElectLeadersRequest;
 use kafka_wire::elect_leaders_request::TopicPartitions;
 use kafka_wire_core::StrBytes;
 
-use super::topics::is_controller_trouble;
-use super::{Admin, Each, ElectionType, by_topic, timeout_ms};
+use super::controller::is_controller_trouble;
+use super::{Admin, Each, ElectionType, timeout_ms};
+use crate::topic_partition::by_topic;
 use crate::{ClientError, TopicPartition};
 
 impl Admin {
@@ -21,60 +22,48 @@ impl Admin {
         election: ElectionType,
         partitions: Option<&[TopicPartition]>,
     ) -> Result<Each<TopicPartition, ()>, ClientError> {
-        let mut retry = self.client.retry();
-        loop {
-            let result = self
-                .client
-                .call_controller(|version| {
-                    let mut request = ElectLeadersRequest::default();
-                    if version.value() >= 1 {
-                        request.election_type = election.wire();
-                    }
-                    request.timeout_ms = timeout_ms(&self.client);
-                    request.topic_partitions = partitions.map(|partitions| {
-                        by_topic(partitions)
-                            .into_iter()
-                            .map(|(topic, indexes)| {
-                                let mut wanted = TopicPartitions::default();
-                                wanted.topic = StrBytes::from(topic);
-                                wanted.partitions = indexes;
-                                wanted
-                            })
-                            .collect()
-                    });
-                    request
-                })
-                .await;
-            let outcome = result.and_then(|(response, _)| {
+        let topics = self
+            .ask_again_while(is_controller_trouble, || async {
+                let (response, _) = self
+                    .client
+                    .call_controller(|version| {
+                        let mut request = ElectLeadersRequest::default();
+                        if version.value() >= 1 {
+                            request.election_type = election.wire();
+                        }
+                        request.timeout_ms = timeout_ms(&self.client);
+                        request.topic_partitions = partitions.map(|partitions| {
+                            by_topic(partitions)
+                                .into_iter()
+                                .map(|(topic, indexes)| {
+                                    let mut wanted = TopicPartitions::default();
+                                    wanted.topic = StrBytes::from(topic);
+                                    wanted.partitions = indexes;
+                                    wanted
+                                })
+                                .collect()
+                        });
+                        request
+                    })
+                    .await?;
                 ClientError::check(response.error_code, None, || {
                     "cannot elect leaders".to_owned()
                 })?;
                 Ok(response.replica_election_results)
-            });
-            match outcome {
-                Ok(topics) => {
-                    let mut all = Vec::new();
-                    for topic in topics {
-                        self.client.metadata().mark_stale(topic.topic.as_str());
-                        for answer in topic.partition_result {
-                            let partition =
-                                TopicPartition::new(topic.topic.as_str(), answer.partition_id);
-                            let outcome = ClientError::check(
-                                answer.error_code,
-                                answer.error_message.as_deref(),
-                                || format!("cannot elect a leader for {partition}"),
-                            );
-                            all.push((partition, outcome));
-                        }
-                    }
-                    return Ok(all);
-                }
-                Err(error) if is_controller_trouble(&error) => {
-                    self.client.refresh(&[], false).await.ok();
-                    retry.again(error).await?;
-                }
-                Err(error) => return Err(error),
+            })
+            .await?;
+        let mut all = Vec::new();
+        for topic in topics {
+            self.client.metadata().mark_stale(topic.topic.as_str());
+            for answer in topic.partition_result {
+                let partition = TopicPartition::new(topic.topic.as_str(), answer.partition_id);
+                let outcome =
+                    ClientError::check(answer.error_code, answer.error_message.as_deref(), || {
+                        format!("cannot elect a leader for {partition}")
+                    });
+                all.push((partition, outcome));
             }
         }
+        Ok(all)
     }
 }

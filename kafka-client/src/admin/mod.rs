@@ -6,6 +6,7 @@
 
 mod cluster;
 mod configs;
+mod controller;
 mod elections;
 mod groups;
 mod offsets;
@@ -23,9 +24,7 @@ pub use types::{
     TopicDescription, TopicListing,
 };
 
-use std::collections::BTreeMap;
-
-use crate::{Client, ClientError, TopicPartition};
+use crate::{Client, ClientError};
 
 /// Administrative calls; from [`Client::admin`]. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,16 +45,4 @@ fn unmentioned(what: String) -> ClientError {
         context: what,
         reason: "the broker's answer doesn't mention it".to_owned(),
     }
-}
-
-/// Partition numbers by topic, as most requests want them.
-fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<&str, Vec<i32>> {
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for partition in partitions {
-        topics
-            .entry(&partition.topic)
-            .or_default()
-            .push(partition.partition);
-    }
-    topics
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use kafka_wire::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use kafka_wire::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use kafka_wire::{AlterPartitionReassignmentsRequest, ListPartitionReassignmentsRequest};
-use kafka_wire_core::StrBytes;
+use kafka_wire_core::{ApiVersion, StrBytes};
 
-use super::topics::is_controller_trouble;
-use super::{Admin, Each, PartitionReassignment, by_topic, timeout_ms, unmentioned};
+use super::controller::is_controller_trouble;
+use super::{Admin, Each, PartitionReassignment, timeout_ms, unmentioned};
+use crate::topic_partition::by_topic;
 use crate::{ClientError, TopicPartition};
 
 impl Admin {
@@ -26,29 +27,26 @@ impl Admin {
         targets: &[(TopicPartition, Option<Vec<i32>>)],
         allow_factor_change: bool,
     ) -> Result<Each<TopicPartition, ()>, ClientError> {
-        let mut retry = self.client.retry();
-        loop {
-            let mut checked = false;
-            let result = self
-                .client
-                .call_controller(|version| {
-                    let mut request = AlterPartitionReassignmentsRequest::default();
-                    request.timeout_ms = timeout_ms(&self.client);
-                    if version.value() >= 1 {
-                        checked = true;
-                        request.allow_replication_factor_change = allow_factor_change;
-                    }
-                    request.topics = reassignable(targets);
-                    // Older brokers change the number of copies whether it is wanted or not, so they
-                    // are asked for nothing.
-                    if !checked && !allow_factor_change {
-                        request.topics.clear();
-                    }
-                    request
-                })
-                .await;
-            let outcome = result.and_then(|(response, _)| {
-                if !checked && !allow_factor_change {
+        let topics = self
+            .ask_again_while(is_controller_trouble, || async {
+                // Older brokers change the number of copies whether it is wanted or not, so they
+                // are asked for nothing.
+                let is_safe = |version: ApiVersion| allow_factor_change || version.value() >= 1;
+                let (response, version) = self
+                    .client
+                    .call_controller(|version| {
+                        let mut request = AlterPartitionReassignmentsRequest::default();
+                        request.timeout_ms = timeout_ms(&self.client);
+                        if version.value() >= 1 {
+                            request.allow_replication_factor_change = allow_factor_change;
+                        }
+                        if is_safe(version) {
+                            request.topics = reassignable(targets);
+                        }
+                        request
+                    })
+                    .await?;
+                if !is_safe(version) {
                     return Err(ClientError::Usage {
                         reason: "the cluster cannot check that the number of copies stays; upgrade it or allow the change".to_owned(),
                     });
@@ -59,41 +57,29 @@ impl Admin {
                     || "cannot change the reassignments of partitions".to_owned(),
                 )?;
                 Ok(response.responses)
-            });
-            match outcome {
-                Ok(topics) => {
-                    let mut answers: BTreeMap<TopicPartition, Result<(), ClientError>> =
-                        BTreeMap::new();
-                    for topic in topics {
-                        self.client.metadata().mark_stale(topic.name.as_str());
-                        for answer in topic.partitions {
-                            let partition =
-                                TopicPartition::new(topic.name.as_str(), answer.partition_index);
-                            let outcome = ClientError::check(
-                                answer.error_code,
-                                answer.error_message.as_deref(),
-                                || format!("cannot reassign {partition}"),
-                            );
-                            answers.insert(partition, outcome);
-                        }
-                    }
-                    return Ok(targets
-                        .iter()
-                        .map(|(partition, _)| {
-                            let outcome = answers.remove(partition).unwrap_or_else(|| {
-                                Err(unmentioned(format!("reassigning {partition}")))
-                            });
-                            (partition.clone(), outcome)
-                        })
-                        .collect());
-                }
-                Err(error) if is_controller_trouble(&error) => {
-                    self.client.refresh(&[], false).await.ok();
-                    retry.again(error).await?;
-                }
-                Err(error) => return Err(error),
+            })
+            .await?;
+        let mut answers = BTreeMap::new();
+        for topic in topics {
+            self.client.metadata().mark_stale(topic.name.as_str());
+            for answer in topic.partitions {
+                let partition = TopicPartition::new(topic.name.as_str(), answer.partition_index);
+                let outcome =
+                    ClientError::check(answer.error_code, answer.error_message.as_deref(), || {
+                        format!("cannot reassign {partition}")
+                    });
+                answers.insert(partition, outcome);
             }
         }
+        Ok(targets
+            .iter()
+            .map(|(partition, _)| {
+                let outcome = answers
+                    .remove(partition)
+                    .unwrap_or_else(|| Err(unmentioned(format!("reassigning {partition}"))));
+                (partition.clone(), outcome)
+            })
+            .collect())
     }
 
     /// The reassignments under way, of these partitions or of all, by partition.
@@ -104,60 +90,49 @@ impl Admin {
         &self,
         partitions: Option<&[TopicPartition]>,
     ) -> Result<BTreeMap<TopicPartition, PartitionReassignment>, ClientError> {
-        let mut retry = self.client.retry();
-        loop {
-            let result = self
-                .client
-                .call_controller(|_| {
-                    let mut request = ListPartitionReassignmentsRequest::default();
-                    request.timeout_ms = timeout_ms(&self.client);
-                    request.topics = partitions.map(|partitions| {
-                        by_topic(partitions)
-                            .into_iter()
-                            .map(|(topic, indexes)| {
-                                let mut wanted = ListPartitionReassignmentsTopics::default();
-                                wanted.name = StrBytes::from(topic);
-                                wanted.partition_indexes = indexes;
-                                wanted
-                            })
-                            .collect()
-                    });
-                    request
-                })
-                .await;
-            let outcome = result.and_then(|(response, _)| {
+        let topics = self
+            .ask_again_while(is_controller_trouble, || async {
+                let (response, _) = self
+                    .client
+                    .call_controller(|_| {
+                        let mut request = ListPartitionReassignmentsRequest::default();
+                        request.timeout_ms = timeout_ms(&self.client);
+                        request.topics = partitions.map(|partitions| {
+                            by_topic(partitions)
+                                .into_iter()
+                                .map(|(topic, indexes)| {
+                                    let mut wanted = ListPartitionReassignmentsTopics::default();
+                                    wanted.name = StrBytes::from(topic);
+                                    wanted.partition_indexes = indexes;
+                                    wanted
+                                })
+                                .collect()
+                        });
+                        request
+                    })
+                    .await?;
                 ClientError::check(
                     response.error_code,
                     response.error_message.as_deref(),
                     || "cannot list the reassignments of partitions".to_owned(),
                 )?;
                 Ok(response.topics)
-            });
-            match outcome {
-                Ok(topics) => {
-                    let mut all = BTreeMap::new();
-                    for topic in topics {
-                        let name: Arc<str> = Arc::from(topic.name.as_str());
-                        all.extend(topic.partitions.into_iter().map(|partition| {
-                            let place =
-                                TopicPartition::new(Arc::clone(&name), partition.partition_index);
-                            let reassignment = PartitionReassignment {
-                                replicas: partition.replicas,
-                                adding: partition.adding_replicas,
-                                removing: partition.removing_replicas,
-                            };
-                            (place, reassignment)
-                        }));
-                    }
-                    return Ok(all);
-                }
-                Err(error) if is_controller_trouble(&error) => {
-                    self.client.refresh(&[], false).await.ok();
-                    retry.again(error).await?;
-                }
-                Err(error) => return Err(error),
-            }
+            })
+            .await?;
+        let mut all = BTreeMap::new();
+        for topic in topics {
+            let name: Arc<str> = Arc::from(topic.name.as_str());
+            all.extend(topic.partitions.into_iter().map(|partition| {
+                let place = TopicPartition::new(Arc::clone(&name), partition.partition_index);
+                let reassignment = PartitionReassignment {
+                    replicas: partition.replicas,
+                    adding: partition.adding_replicas,
+                    removing: partition.removing_replicas,
+                };
+                (place, reassignment)
+            }));
         }
+        Ok(all)
     }
 }
 

@@ -15,10 +15,11 @@ use kafka_wire::{
 };
 use kafka_wire_core::StrBytes;
 
+use super::controller::is_controller_trouble;
 use super::{
     Admin, Each, NewTopic, PartitionInfo, TopicDescription, TopicListing, timeout_ms, unmentioned,
 };
-use crate::{ClientError, ErrorCode};
+use crate::ClientError;
 
 /// Partitions in one answer of a description.
 const PARTITIONS_PER_ANSWER: i32 = 2000;
@@ -169,9 +170,9 @@ impl Admin {
         count: i32,
         validate_only: bool,
     ) -> Result<(), ClientError> {
-        let mut retry = self.client.retry();
-        loop {
-            let result = self
+        let what = || format!("cannot raise topic \"{topic}\" to {count} partitions");
+        self.ask_again_while(is_controller_trouble, || async {
+            let (response, _) = self
                 .client
                 .call_controller(|_| {
                     let mut wanted = CreatePartitionsTopic::default();
@@ -184,34 +185,14 @@ impl Admin {
                     request.validate_only = validate_only;
                     request
                 })
-                .await;
-            let what = || format!("cannot raise topic \"{topic}\" to {count} partitions");
-            let outcome = match result {
-                Ok((response, _)) => match response.results.first() {
-                    Some(answer) => {
-                        ClientError::check(answer.error_code, answer.error_message.as_deref(), what)
-                    }
-                    None => Err(unmentioned(what())),
-                },
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(()) => {
-                    self.client.metadata().mark_stale(topic);
-                    return Ok(());
-                }
-                Err(error)
-                    if matches!(error, ClientError::Broker { .. })
-                        && !is_controller_trouble(&error) =>
-                {
-                    return Err(error);
-                }
-                Err(error) => {
-                    self.client.refresh(&[], false).await.ok();
-                    retry.again(error).await?;
-                }
-            }
-        }
+                .await?;
+            let answer = response.results.first();
+            let answer = answer.ok_or_else(|| unmentioned(what()))?;
+            ClientError::check(answer.error_code, answer.error_message.as_deref(), what)
+        })
+        .await?;
+        self.client.metadata().mark_stale(topic);
+        Ok(())
     }
 
     /// All topics, by name.
@@ -400,21 +381,6 @@ impl Admin {
             found.entry(name.to_string()).or_insert(Ok(description));
         }
         Ok(found)
-    }
-}
-
-/// Whether the request reached no working controller, so that it may be repeated.
-pub(super) fn is_controller_trouble(error: &ClientError) -> bool {
-    match error.code() {
-        Some(code) => matches!(
-            code,
-            ErrorCode::NOT_CONTROLLER
-                | ErrorCode::REQUEST_TIMED_OUT
-                | ErrorCode::THROTTLING_QUOTA_EXCEEDED
-                | ErrorCode::NETWORK_EXCEPTION
-                | ErrorCode::BROKER_NOT_AVAILABLE
-        ),
-        None => error.is_retriable(),
     }
 }
 

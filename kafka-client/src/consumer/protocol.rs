@@ -1,6 +1,5 @@
 //! What members of a group tell each other through the coordinator, which doesn't read it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +12,7 @@ use kafka_wire::{
 use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaDecode, StrBytes};
 
 use super::assignor::Member;
+use crate::topic_partition::by_topic;
 use crate::{ClientError, TopicPartition};
 
 /// The newest version of both.
@@ -25,17 +25,6 @@ fn unreadable(what: &str, reason: impl ToString) -> ClientError {
         context: format!("a group's {what} is unreadable"),
         reason: reason.to_string(),
     }
-}
-
-fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<&str, Vec<i32>> {
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for partition in partitions {
-        topics
-            .entry(&partition.topic)
-            .or_default()
-            .push(partition.partition);
-    }
-    topics
 }
 
 /// What this member wants and, in the cooperative protocol, what it owns.

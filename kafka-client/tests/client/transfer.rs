@@ -7,7 +7,7 @@ use kafka_client::{
     ProducerConfig, ProducerRecord, TopicPartition, partition_for_key,
 };
 
-use crate::world::{World, numbered, read};
+use crate::world::{World, deliver, numbered, read};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_come_back_in_order_and_complete() {
@@ -53,12 +53,7 @@ async fn key_headers_timestamp_and_tombstone_survive() {
         headers: vec![header.clone()],
         partition: None,
     };
-    let delivered = producer
-        .send(&topic, vec![record])
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    let delivered = deliver(&producer, &topic, vec![record]).await;
     let partition = partition_for_key(b"foobar", 4);
     assert_eq!(delivered.last_offsets, [(partition, 0)]);
     let mut consumer = world.reader("orders", 4);
@@ -86,12 +81,7 @@ async fn every_codec_works() {
         config.compression = codec;
         config.batch_bytes = 4096;
         let producer = Producer::new(world.client(), config).unwrap();
-        producer
-            .send(&topic, numbered(0..2000))
-            .await
-            .unwrap()
-            .await
-            .unwrap();
+        deliver(&producer, &topic, numbered(0..2000)).await;
         let values = read(&mut world.reader(&topic, 1), 2000).await;
         assert_eq!(values[&0][1999], "1999", "{codec}");
         assert!(values[&0].windows(2).all(|pair| {
@@ -107,12 +97,7 @@ async fn records_without_key_reach_all_partitions() {
     let mut config = ProducerConfig::default();
     config.batch_bytes = 1024;
     let producer = Producer::new(world.client(), config).unwrap();
-    producer
-        .send(&topic, numbered(0..5000))
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    deliver(&producer, &topic, numbered(0..5000)).await;
     let values = read(&mut world.reader("orders", 3), 5000).await;
     assert_eq!(values.len(), 3);
 }
@@ -168,12 +153,7 @@ async fn a_batch_too_large_for_the_topic_is_sent_in_pieces() {
     let records = (0..100)
         .map(|_| ProducerRecord::value(vec![b'x'; 200]))
         .collect();
-    producer
-        .send(&"small".into(), records)
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    deliver(&producer, &"small".into(), records).await;
     let error = producer
         .send(
             &"small".into(),
@@ -187,12 +167,7 @@ async fn a_batch_too_large_for_the_topic_is_sent_in_pieces() {
         error.failures[0].1.code(),
         Some(ErrorCode::MESSAGE_TOO_LARGE)
     );
-    producer
-        .send(&"small".into(), numbered(0..10))
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    deliver(&producer, &"small".into(), numbered(0..10)).await;
     assert_eq!(
         read(&mut world.reader("small", 1), 110).await[&0].len(),
         110
@@ -267,12 +242,7 @@ async fn acks_none_and_leader_deliver_too() {
         config.acks = acks;
         config.idempotence = false;
         let producer = Producer::new(world.client(), config).unwrap();
-        producer
-            .send(&topic, numbered(0..10))
-            .await
-            .unwrap()
-            .await
-            .unwrap();
+        deliver(&producer, &topic, numbered(0..10)).await;
         producer.close(Duration::from_secs(5)).await;
     }
     assert_eq!(read(&mut world.reader("orders", 1), 20).await[&0].len(), 20);
@@ -283,24 +253,14 @@ async fn seek_pause_and_resume_decide_what_is_read() {
     let world = World::start().await;
     let topic = world.topic("orders", 1).await;
     let producer = world.producer();
-    producer
-        .send(&topic, numbered(0..100))
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    deliver(&producer, &topic, numbered(0..100)).await;
     let partition = TopicPartition::new("orders", 0);
     let mut consumer = world.reader("orders", 1);
     read(&mut consumer, 100).await;
     consumer.seek(&partition, 98).unwrap();
     assert_eq!(read(&mut consumer, 2).await[&0], ["98", "99"]);
     consumer.pause(std::slice::from_ref(&partition));
-    producer
-        .send(&topic, numbered(100..101))
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    deliver(&producer, &topic, numbered(100..101)).await;
     assert!(
         consumer
             .poll(Duration::from_millis(300))

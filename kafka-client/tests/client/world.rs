@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use broker::Broker;
 use kafka_client::{
-    AutoOffsetReset, Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, Producer,
+    AutoOffsetReset, Client, ClientConfig, Consumer, ConsumerConfig, Delivered, NewTopic, Producer,
     ProducerConfig, ProducerRecord, TopicPartition,
 };
 
@@ -99,6 +99,16 @@ pub(crate) fn numbered(range: std::ops::Range<usize>) -> Vec<ProducerRecord> {
     range
         .map(|number| ProducerRecord::value(number.to_string()))
         .collect()
+}
+
+/// Sends records and waits until they are acknowledged.
+pub(crate) async fn deliver(
+    producer: &Producer,
+    topic: &Arc<str>,
+    records: Vec<ProducerRecord>,
+) -> Delivered {
+    let delivery = producer.send(topic, records).await.unwrap();
+    delivery.await.unwrap()
 }
 
 /// Reads until `count` values have come, by partition.

@@ -4,12 +4,15 @@
 //! length u32 · crc32c of the payload u32 · payload (a JSON object)
 //! ```
 //!
+//! A folder holds files of a kind under the number of each.
+//!
 //! A piece that a crash cut short was never acknowledged and is dropped. One that is whole but
 //! does not match its checksum is damage, and is refused.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use platform::fs;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use thiserror::Error;
@@ -46,6 +49,23 @@ pub(super) fn fail(action: &'static str, path: &Path) -> impl FnOnce(io::Error) 
         path,
         source,
     }
+}
+
+/// The files of `folder` called by a number and `suffix`, by number.
+///
+/// # Errors
+/// When the disk refuses.
+pub(super) fn files(folder: &Path, suffix: &str) -> Result<Vec<(u64, PathBuf)>, FileError> {
+    let entries = fs::read_dir(folder).map_err(fail("read", folder))?;
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .iter()
+        .filter_map(|entry| {
+            let number = entry.file_name.strip_suffix(suffix)?.parse().ok()?;
+            Some((number, entry.path.clone()))
+        })
+        .collect();
+    found.sort();
+    Ok(found)
 }
 
 /// Whether the end of a file may have been cut off by a crash.

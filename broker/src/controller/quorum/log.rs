@@ -142,15 +142,7 @@ impl LogFile {
     /// # Errors
     /// When the disk refuses or the log is damaged.
     pub(super) fn open(folder: &Path) -> Result<(Self, Contents), FileError> {
-        let entries = fs::read_dir(folder).map_err(fail("read", folder))?;
-        let mut generations: Vec<(u64, PathBuf)> = entries
-            .iter()
-            .filter_map(|entry| {
-                let generation = entry.file_name.strip_suffix(".log")?.parse().ok()?;
-                Some((generation, entry.path.clone()))
-            })
-            .collect();
-        generations.sort();
+        let generations = frames::files(folder, ".log")?;
         let generation = generations.last().map_or(0, |(generation, _)| *generation);
         let path = folder.join(file_name(generation));
         let options = fs::OpenOptions::new().read(true).write(true).create(true);
@@ -539,6 +531,17 @@ mod tests {
         })
     }
 
+    /// A folder, the file in it with two entries, and where the second one begins.
+    fn two_entries() -> (tempfile::TempDir, PathBuf, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path()).unwrap();
+        log.append(vec![entry(0, 1000)]).unwrap();
+        let first = log.length() as usize;
+        log.append(vec![entry(1, 2000)]).unwrap();
+        let path = log.file.lock().path.clone();
+        (folder, path, first)
+    }
+
     #[test]
     fn what_was_appended_is_there_after_opening_again() {
         let folder = tempfile::tempdir().unwrap();
@@ -565,14 +568,8 @@ mod tests {
 
     #[test]
     fn a_tail_cut_at_any_byte_is_dropped() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = Log::open(folder.path()).unwrap();
-        log.append(vec![entry(0, 1000)]).unwrap();
-        let first = log.length() as usize;
-        log.append(vec![entry(1, 2000)]).unwrap();
-        let path = log.file.lock().path.clone();
+        let (folder, path, first) = two_entries();
         let whole = fs::read(&path).unwrap();
-        drop(log);
         for cut in first..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let log = Log::open(folder.path()).unwrap();
@@ -589,13 +586,7 @@ mod tests {
 
     #[test]
     fn a_changed_byte_in_an_entry_that_others_follow_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = Log::open(folder.path()).unwrap();
-        log.append(vec![entry(0, 1000)]).unwrap();
-        let first = log.length() as usize;
-        log.append(vec![entry(1, 2000)]).unwrap();
-        let path = log.file.lock().path.clone();
-        drop(log);
+        let (folder, path, first) = two_entries();
         let whole = fs::read(&path).unwrap();
         for at in 0..first {
             let mut bytes = whole.clone();

@@ -22,6 +22,9 @@ use super::raft_types::{Entry, LogId, Membership, SnapshotMeta, StorageError, Ty
 use crate::controller::image::MetadataImage;
 use crate::controller::record::MetadataRecord;
 
+/// What a snapshot's file is called after the index of its last entry.
+const SUFFIX: &str = ".snapshot";
+
 /// A snapshot's file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,7 +61,7 @@ impl Machine {
     /// # Errors
     /// When the disk refuses or the snapshot is damaged.
     pub(super) fn open(folder: &Path) -> Result<Self, FileError> {
-        let mut snapshots = list(folder)?;
+        let mut snapshots = frames::files(folder, SUFFIX)?;
         let mut applied = Applied::default();
         if let Some((_, path)) = snapshots.pop() {
             let bytes = fs::read(&path).map_err(fail("read", &path))?;
@@ -91,13 +94,13 @@ impl Machine {
 
     fn write(&self, meta: &SnapshotMeta, records: &[MetadataRecord]) -> Result<(), FileError> {
         let index = meta.last_log_id.map_or(0, |last| last.index);
-        let path = self.folder.join(format!("{index:020}.snapshot"));
+        let path = self.folder.join(format!("{index:020}{SUFFIX}"));
         let mut bytes = Vec::new();
         frames::encode(&Piece::<()>::Meta(meta.clone()), &mut bytes)
             .and_then(|()| frames::encode(&Piece::Image { records }, &mut bytes))
             .and_then(|()| fs::write_atomic(&path, &bytes))
             .map_err(fail("write", &path))?;
-        for (_, old) in list(&self.folder)? {
+        for (_, old) in frames::files(&self.folder, SUFFIX)? {
             if old != path
                 && let Err(error) = fs::remove_file(&old)
             {
@@ -106,20 +109,6 @@ impl Machine {
         }
         Ok(())
     }
-}
-
-/// The snapshots in `folder`, oldest first.
-fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, FileError> {
-    let entries = fs::read_dir(folder).map_err(fail("read", folder))?;
-    let mut found: Vec<(u64, PathBuf)> = entries
-        .iter()
-        .filter_map(|entry| {
-            let index = entry.file_name.strip_suffix(".snapshot")?.parse().ok()?;
-            Some((index, entry.path.clone()))
-        })
-        .collect();
-    found.sort();
-    Ok(found)
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<(SnapshotMeta, Vec<MetadataRecord>), FileError> {
@@ -230,7 +219,7 @@ impl RaftStateMachine<Types> for Machine {
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
         let folder = self.folder.clone();
         let read = move || {
-            let Some((_, path)) = list(&folder)?.pop() else {
+            let Some((_, path)) = frames::files(&folder, SUFFIX)?.pop() else {
                 return Ok(None);
             };
             let bytes = fs::read(&path).map_err(fail("read", &path))?;

@@ -13,7 +13,7 @@ use kafka_client::{
     TopicDescription, TopicPartition,
 };
 
-use super::{all_topics, refused};
+use super::{all_topics, describe, refused};
 use crate::connection::ConnectionArguments;
 use crate::{CliError, output};
 
@@ -43,19 +43,11 @@ type Target = (TopicPartition, Vec<i32>);
 
 pub(super) async fn remove(arguments: &Arguments, admin: &Admin) -> Result<(), CliError> {
     let id = arguments.id;
-    let cluster = admin
-        .describe_cluster()
-        .await
-        .map_err(|error| refused(&error))?;
+    let cluster = describe(admin).await?;
     let topics = all_topics(admin).await?;
     let directory = member(admin, id).await?;
-    let known = cluster
-        .brokers
-        .iter()
-        .chain(&cluster.fenced)
-        .any(|broker| broker.id == id)
-        || directory.is_some()
-        || !copies_on(&topics, id).is_empty();
+    let known =
+        is_registered(&cluster, id) || directory.is_some() || !copies_on(&topics, id).is_empty();
     if !known {
         return Err(CliError::failed(format!(
             "error: the cluster has no node {id}; connect cluster status shows its nodes"
@@ -181,7 +173,7 @@ async fn take_vote(
             }
             Ok(member(admin, id).await?.is_none()
                 && copies_on(&all_topics(admin).await?, id).is_empty()
-                && !registered(admin, id).await?)
+                && !is_registered(&describe(admin).await?, id))
         }
         // It has none.
         Err(error) if !votes || error.code() == Some(ErrorCode::VOTER_NOT_FOUND) => Ok(false),
@@ -204,13 +196,9 @@ fn fixed_voters(id: i32) -> CliError {
     ))
 }
 
-async fn registered(admin: &Admin, id: i32) -> Result<bool, CliError> {
-    let cluster = admin
-        .describe_cluster()
-        .await
-        .map_err(|error| refused(&error))?;
+fn is_registered(cluster: &ClusterDescription, id: i32) -> bool {
     let mut brokers = cluster.brokers.iter().chain(&cluster.fenced);
-    Ok(brokers.any(|broker| broker.id == id))
+    brokers.any(|broker| broker.id == id)
 }
 
 /// Asks until the answer is another than that it is under way, and says how far it is.
@@ -261,7 +249,7 @@ async fn start_moves(
     topics: &[TopicDescription],
 ) -> Result<Vec<TopicPartition>, CliError> {
     let failed = |error: ClientError| refused(&error);
-    let cluster = admin.describe_cluster().await.map_err(failed)?;
+    let cluster = describe(admin).await?;
     let leaving: BTreeMap<TopicPartition, Vec<i32>> = admin
         .list_partition_reassignments(None)
         .await
@@ -270,13 +258,13 @@ async fn start_moves(
         .map(|(partition, moving)| (partition, moving.removing))
         .collect();
     let targets = plan(id, &cluster, topics, &leaving);
+    let copies: BTreeMap<_, _> = copies_on(topics, id).into_iter().collect();
     let fewer = targets
         .iter()
         .filter(|(place, replicas)| {
-            let before = copies_on(topics, id)
-                .into_iter()
-                .find(|(other, _)| other == place)
-                .map_or(0, |(_, partition)| partition.replicas.len());
+            let before = copies
+                .get(place)
+                .map_or(0, |partition| partition.replicas.len());
             let gone = leaving.get(place).map_or(0, Vec::len);
             replicas.len() + gone < before
         })

@@ -6,7 +6,7 @@ use kafka_client::{
     Admin, BrokerInfo, ClientError, ClusterDescription, QuorumDescription, TopicDescription,
 };
 
-use super::{all_topics, refused};
+use super::{all_topics, describe, refused};
 use crate::{CliError, table};
 
 const UNKNOWN: &str = "-";
@@ -27,8 +27,7 @@ struct World {
 }
 
 pub(super) async fn text(admin: &Admin) -> Result<String, CliError> {
-    let failed = |error: ClientError| refused(&error);
-    let cluster = admin.describe_cluster().await.map_err(failed)?;
+    let cluster = describe(admin).await?;
     let (mut disk, mut refusing) = (BTreeMap::new(), BTreeSet::new());
     let mut versions = BTreeMap::new();
     for broker in &cluster.brokers {
