@@ -229,6 +229,12 @@ impl Broker {
         self.node.config.node_id
     }
 
+    /// Waits until the cluster does not let this broker in any more, for instance because it was taken out for good;
+    /// gives the reason. It leads nothing then, what it tells clients gets old, and it is best shut down.
+    pub async fn refused(&self) -> String {
+        self.lifecycle.refused().await
+    }
+
     /// Stops: what it leads is handed over, no more connections, what was read is answered, logs
     /// are flushed and marked as clean. Takes at most some ten seconds longer than the disk and the
     /// others need.

@@ -125,7 +125,10 @@ def replace_nodes(cluster, options):
         left = {p.id: p.replicas for p in cluster.partitions(TOPIC).values() if old.id in p.replicas}
         if left:
             cluster.fail(f"node {old.id} was taken out and still has copies: {left}")
-        old.stop()
+        # It ends by itself, and says why.
+        if old.process.wait(20) == 0 or "taken out of the cluster" not in old.tail():
+            cluster.fail(f"node {old.id} was taken out and ended with {old.process.returncode}")
+        old.process = None
         cluster.nodes.remove(old)
         times.append(f"{new.id} joined in {joined:.2f} s, {old.id} left in {taken:.2f} s")
     result = judge(cluster, [writer], TOPIC, PARTITIONS)

@@ -133,6 +133,18 @@ impl Lifecycle {
         }
     }
 
+    /// Waits until the broker is not let in any more; why.
+    pub(crate) async fn refused(&self) -> String {
+        let mut standing = self.standing();
+        let refused = standing.wait_for(|standing| matches!(standing, Standing::Refused(_)));
+        if let Ok(standing) = refused.await
+            && let Standing::Refused(why) = &*standing
+        {
+            return why.clone();
+        }
+        pending().await
+    }
+
     /// Asks for leave and waits until it is given, at most `limit`. With nobody to hand leadership
     /// to, there is nothing to wait for.
     pub(crate) async fn leave(&self, limit: Duration) {
@@ -220,12 +232,12 @@ impl Process {
         loop {
             let epoch = match self.register().await {
                 Ok(epoch) => epoch,
-                Err(why) => return self.refused(why),
+                Err(why) => return self.is_refused(why),
             };
             if let Some(registered) = registered.take()
                 && let Err(why) = registered.await
             {
-                return self.refused(why);
+                return self.is_refused(why);
             }
             self.epoch.send_replace(Some(epoch));
             self.now_fenced(epoch, self.is_fenced(epoch));
@@ -243,7 +255,7 @@ impl Process {
         }
     }
 
-    fn refused(&self, why: String) {
+    fn is_refused(&self, why: String) {
         tracing::error!("this broker cannot be part of its cluster: {why}");
         self.standing.send_replace(Standing::Refused(why));
     }

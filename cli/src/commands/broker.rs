@@ -276,13 +276,15 @@ async fn run_broker(
         None if launched => tracing::info!("{listens}"),
         None => output::print(&format!("{listens}\nstop it with Ctrl-C\n"))?,
     }
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let outcome = tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        // Clients would be told what the cluster was like.
+        why = broker.refused() => Err(CliError::failed(why)),
+    };
     tracing::info!("stopping: flushing the logs");
     tokio::select! {
-        () = broker.shutdown() => Ok(()),
+        () = broker.shutdown() => outcome,
         _ = interrupt.recv() => {
             output::note("stopped at once; the next start checks the tail of the logs");
             Err(CliError::Exit(130))

@@ -171,9 +171,11 @@ async fn take_vote(
             if votes {
                 output::line(&format!("Took the vote of node {id}."))?;
             }
-            Ok(member(admin, id).await?.is_none()
-                && copies_on(&all_topics(admin).await?, id).is_empty()
-                && !is_registered(&describe(admin).await?, id))
+            is_gone(admin, id).await
+        }
+        // Since it was last asked for.
+        Err(error) if error.code() == Some(ErrorCode::BROKER_ID_NOT_REGISTERED) => {
+            is_gone(admin, id).await
         }
         // It has none.
         Err(error) if !votes || error.code() == Some(ErrorCode::VOTER_NOT_FOUND) => Ok(false),
@@ -188,6 +190,13 @@ async fn take_vote(
         }
         Err(error) => Err(refused(&error)),
     }
+}
+
+/// Whether nothing is left of the node.
+async fn is_gone(admin: &Admin, id: i32) -> Result<bool, CliError> {
+    Ok(member(admin, id).await?.is_none()
+        && copies_on(&all_topics(admin).await?, id).is_empty()
+        && !is_registered(&describe(admin).await?, id))
 }
 
 fn fixed_voters(id: i32) -> CliError {
