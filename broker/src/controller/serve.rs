@@ -337,7 +337,9 @@ impl Controller {
         let news = image
             .broker(id)
             .is_some_and(|broker| !broker.fenced && broker.disk_refuses != refuses);
-        if news && !(refuses && self.somebody_is_silent(id, &image)) {
+        // With nobody to hand over to it would only be one more write that fails.
+        let somebody_else = image.usable_brokers().any(|other| other.id != id);
+        if news && !(refuses && (!somebody_else || self.somebody_is_silent(id, &image))) {
             let (_, newest) = self
                 .decide(|plan| {
                     if same(plan) {
