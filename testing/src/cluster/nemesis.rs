@@ -198,6 +198,7 @@ impl Nemesis {
                 let mut what = "loses power";
                 if kind == Fault::Wipe {
                     self.room.borrow_mut().replaced_disks.insert(victim);
+                    faults::set_disk(&name, None);
                     what = "loses its disk";
                 }
                 if let Some(seat) = self.room.borrow_mut().seats.get_mut(&victim) {
