@@ -80,11 +80,12 @@ impl Sessions {
         }
     }
 
-    /// Whether the broker sent a heartbeat after `since`.
+    /// Whether the broker sent a heartbeat after `since`, on a connection that did not end. What a
+    /// new term gives it is none.
     pub(super) fn heard_since(&self, id: i32, since: Instant) -> bool {
         self.0
             .get(&id)
-            .is_some_and(|session| session.heard_at > since)
+            .is_some_and(|session| session.connected && session.heard_at > since)
     }
 
     /// Whether the broker sent this controller a heartbeat after `since`, over a connection that still stands. Nobody
@@ -147,5 +148,45 @@ impl Sessions {
         for session in self.0.values_mut() {
             session.heard_at += pause;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::record::{BrokerRegistration, MetadataRecord};
+
+    #[test]
+    fn a_session_that_a_new_term_gave_is_no_heartbeat() {
+        let mut image = MetadataImage::default();
+        image.apply(&MetadataRecord::Broker(BrokerRegistration {
+            id: 2,
+            epoch: 7,
+            incarnation: [1; 16],
+            directory: String::new(),
+            endpoints: Vec::new(),
+            rack: None,
+            version: String::new(),
+            fenced: false,
+            shutting_down: false,
+            leaving: false,
+        }));
+        let before = Instant::now();
+        let begun = before + Duration::from_millis(1);
+        let mut sessions = Sessions::default();
+        sessions.begin(&image, begun);
+        let timeout = Duration::from_secs(3);
+        assert!(sessions.expired(&image, timeout, begun).is_empty());
+        assert!(!sessions.heard_since(2, before));
+        let heartbeat = Heartbeat {
+            broker: 2,
+            broker_epoch: 7,
+            version: 0,
+            shutting_down: false,
+        };
+        sessions.heard(&heartbeat, 0, begun);
+        assert!(sessions.heard_since(2, before));
+        sessions.disconnected(2, 7);
+        assert!(!sessions.heard_since(2, before), "it may be gone");
     }
 }

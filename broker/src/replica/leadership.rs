@@ -163,6 +163,12 @@ impl Leadership {
         (self.leading.isr.len(), needed)
     }
 
+    /// Who is proposed to be in sync, while it is not known what came of it.
+    pub(super) fn proposed(&self) -> Vec<i32> {
+        let proposed = self.in_flight.iter().flat_map(|sent| &sent.proposal.isr);
+        proposed.map(|(id, _)| *id).collect()
+    }
+
     /// Whether the controller knows it as in sync, or may.
     fn counts(&self, id: i32) -> bool {
         self.leading.isr.contains(&id)

@@ -393,6 +393,14 @@ impl Partition {
         proposal
     }
 
+    /// The replicas this leader proposed to be in sync, while it does not know what came of it.
+    pub(crate) fn proposed_isr(&self) -> Vec<i32> {
+        match &self.roles.lock().state {
+            RoleState::Leading(leadership) => leadership.proposed(),
+            RoleState::Following { .. } => Vec::new(),
+        }
+    }
+
     /// The proposal was refused with a code, or its outcome will come with the metadata (`None`). A code that does not
     /// say that nothing was changed, such as `REQUEST_TIMED_OUT` or `NOT_CONTROLLER`, has the same proposal given out
     /// again.
