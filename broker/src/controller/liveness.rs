@@ -88,14 +88,6 @@ impl Sessions {
             .is_some_and(|session| session.connected && session.heard_at > since)
     }
 
-    /// Whether the broker sent this controller a heartbeat after `since`, over a connection that still stands. Nobody
-    /// has at the start of a term.
-    pub(super) fn speaks_since(&self, id: i32, since: Instant) -> bool {
-        self.0
-            .get(&id)
-            .is_some_and(|session| session.connected && session.heard_at > since)
-    }
-
     /// Until when a broker that has not been heard of again may still be alive; none if its
     /// connection ended.
     pub(super) fn alive_until(&self, id: i32, timeout: Duration) -> Option<Instant> {
@@ -169,6 +161,7 @@ mod tests {
             version: String::new(),
             fenced: false,
             shutting_down: false,
+            disk_refuses: false,
             leaving: false,
         }));
         let before = Instant::now();
@@ -183,6 +176,7 @@ mod tests {
             broker_epoch: 7,
             version: 0,
             shutting_down: false,
+            disk_refuses: false,
         };
         sessions.heard(&heartbeat, 0, begun);
         assert!(sessions.heard_since(2, before));

@@ -374,7 +374,7 @@ impl Controller {
         image
             .brokers()
             .filter(|other| other.id != id && !other.fenced)
-            .any(|other| !sessions.speaks_since(other.id, lately))
+            .any(|other| !sessions.heard_since(other.id, lately))
     }
 
     /// Makes a node a member of the quorum, without a vote at first.
