@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use broker::{Broker, BrokerError};
 use kafka_client::{
-    AutoOffsetReset, Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, PartitionInfo,
-    Producer, ProducerConfig, ProducerRecord, TopicPartition,
+    AutoOffsetReset, Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, OffsetSpec,
+    PartitionInfo, Producer, ProducerConfig, ProducerRecord, TopicPartition,
 };
 use kafka_wire::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use kafka_wire::describe_quorum_request::{PartitionData, TopicData};
@@ -129,6 +129,14 @@ impl TestCluster {
             sleep(Duration::from_millis(20)).await;
         }
         panic!("{topic} is not {what}: {seen:?}");
+    }
+
+    /// Who leads the first partition of `topic`.
+    async fn leader(&self, topic: &str) -> usize {
+        let admin = self.client().admin();
+        let described = admin.describe_topics(&[topic.to_owned()]).await.unwrap();
+        let (_, topic) = described.into_iter().next().unwrap();
+        usize::try_from(topic.unwrap().partitions[0].leader).unwrap()
     }
 
     async fn until_in_sync(&self, topic: &str, replicas: usize) {
@@ -392,6 +400,35 @@ async fn a_replaced_disk_is_filled_again_even_that_of_the_founder() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_records_do_not_come_back_with_another_leader() {
+    let mut cluster = TestCluster::start(3).await;
+    create(&cluster.client(), "orders", 1, 3).await;
+    cluster.until_in_sync("orders", 3).await;
+    let writer = Writer::start(cluster.client(), "orders");
+    sleep(Duration::from_millis(200)).await;
+    assert!(writer.finish().await.len() > 5);
+    let partition = TopicPartition::new("orders", 0);
+    let admin = cluster.client().admin();
+    let deleted = admin.delete_records(&[(partition.clone(), 5)]).await;
+    assert_eq!(*deleted.unwrap()[0].1.as_ref().unwrap(), 5);
+    let leader = cluster.leader("orders").await;
+    cluster.kill(leader);
+    let led = i32::try_from(leader).unwrap();
+    cluster
+        .until("orders", "led by another", |partition| {
+            partition.leader >= 0 && partition.leader != led
+        })
+        .await;
+    let listed = cluster
+        .client()
+        .admin()
+        .list_offsets(&[(partition, OffsetSpec::Earliest)])
+        .await;
+    assert_eq!(listed.unwrap()[0].1.as_ref().unwrap().offset, 5);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_records_of_a_leader_are_copied_from_another_replica() {
     let cluster = TestCluster::start(3).await;
     create(&cluster.client(), "orders", 1, 3).await;
@@ -399,10 +436,7 @@ async fn damaged_records_of_a_leader_are_copied_from_another_replica() {
     let writer = Writer::start(cluster.client(), "orders");
     sleep(Duration::from_millis(300)).await;
     let acknowledged = writer.finish().await;
-    let admin = cluster.client().admin();
-    let described = admin.describe_topics(&["orders".to_owned()]).await.unwrap();
-    let (_, topic) = described.into_iter().next().unwrap();
-    let leader = usize::try_from(topic.unwrap().partitions[0].leader).unwrap();
+    let leader = cluster.leader("orders").await;
     let segment = |id: usize| {
         let folder = cluster.folders[id].path().join("orders-0");
         folder.join("00000000000000000000.log")
