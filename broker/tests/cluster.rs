@@ -46,6 +46,14 @@ impl TestCluster {
         cluster
     }
 
+    /// Three brokers, with the topic `orders` in sync on all of them.
+    async fn with_orders(partitions: i32) -> Self {
+        let cluster = Self::start(3).await;
+        create(&cluster.client(), "orders", partitions, 3).await;
+        cluster.until_in_sync("orders", 3).await;
+        cluster
+    }
+
     /// As many folders and ports, and no broker yet.
     fn planned(size: usize) -> Self {
         let sockets: Vec<std::net::TcpListener> = (0..size)
@@ -279,9 +287,7 @@ async fn three_brokers_are_one_cluster() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_each_node_is_killed_in_turn() {
-    let mut cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 3, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let mut cluster = TestCluster::with_orders(3).await;
     let writer = Writer::start(cluster.client(), "orders");
     for id in 0..3 {
         sleep(Duration::from_millis(300)).await;
@@ -312,9 +318,7 @@ async fn nothing_acknowledged_is_lost_when_each_node_is_killed_in_turn() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_moves_leaders_before_each_stop() {
-    let mut cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 3, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let mut cluster = TestCluster::with_orders(3).await;
     let writer = Writer::start(cluster.client(), "orders");
     for id in 0..3 {
         let begun = Instant::now();
@@ -333,9 +337,7 @@ async fn a_rolling_restart_moves_leaders_before_each_stop() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_cluster_comes_back_with_everything() {
-    let mut cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 3, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let mut cluster = TestCluster::with_orders(3).await;
     let writer = Writer::start(cluster.client(), "orders");
     sleep(Duration::from_millis(300)).await;
     let acknowledged = writer.finish().await;
@@ -375,9 +377,7 @@ async fn no_cluster_is_founded_while_a_seed_is_there_and_says_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_disk_is_filled_again_even_that_of_the_founder() {
-    let mut cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 3, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let mut cluster = TestCluster::with_orders(3).await;
     let writer = Writer::start(cluster.client(), "orders");
     sleep(Duration::from_millis(300)).await;
     let id = cluster.brokers[1].as_ref().unwrap().cluster_id().to_owned();
@@ -401,9 +401,7 @@ async fn a_replaced_disk_is_filled_again_even_that_of_the_founder() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_records_do_not_come_back_with_another_leader() {
-    let mut cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 1, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let mut cluster = TestCluster::with_orders(1).await;
     let writer = Writer::start(cluster.client(), "orders");
     sleep(Duration::from_millis(200)).await;
     assert!(writer.finish().await.len() > 5);
@@ -430,9 +428,7 @@ async fn deleted_records_do_not_come_back_with_another_leader() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_records_of_a_leader_are_copied_from_another_replica() {
-    let cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 1, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let cluster = TestCluster::with_orders(1).await;
     let writer = Writer::start(cluster.client(), "orders");
     sleep(Duration::from_millis(300)).await;
     let acknowledged = writer.finish().await;

@@ -34,18 +34,13 @@ pub(crate) async fn handle(
             error_code: error_code::INVALID_REQUEST,
         });
     }
-    if version.value() < 3 {
-        return message!(ApiVersionsResponse {
-            api_keys: ranges(),
-            finalized_features_epoch: -1,
-        });
-    }
+    // Nobody gives a name before version 3, whose answers have such fields.
     let software = Bytes::from_static(env!("CARGO_PKG_VERSION").as_bytes());
     let own = (&*request.client_software_name == OWN_CLIENT)
         .then(|| TaggedField::new(SOFTWARE_VERSION_TAG, software));
     message!(ApiVersionsResponse {
         api_keys: ranges(),
-        finalized_features_epoch: 0,
+        finalized_features_epoch: if version.value() >= 3 { 0 } else { -1 },
         unknown_tagged_fields: TaggedFields::from_sorted(own.into_iter().collect())
             .unwrap_or_default(),
     })

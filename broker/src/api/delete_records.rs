@@ -42,7 +42,16 @@ pub(crate) async fn handle(
         let mut partitions = Vec::with_capacity(begun.len());
         for (partition_index, deleting) in begun {
             let deleted = match deleting {
-                Ok(deleting) => deleting.done(deadline).await,
+                // So that no leader brings the records back.
+                Ok(Deleting {
+                    partition,
+                    leader_epoch,
+                    start,
+                }) => {
+                    partition
+                        .deleted_before(leader_epoch, start, deadline)
+                        .await
+                }
                 Err(code) => Err(code),
             };
             partitions.push(message!(DeleteRecordsPartitionResult {
@@ -61,15 +70,6 @@ struct Deleting {
     partition: Arc<Partition>,
     leader_epoch: i32,
     start: i64,
-}
-
-impl Deleting {
-    /// Waits for the followers in sync, so that no leader brings the records back.
-    async fn done(self, deadline: Instant) -> Result<i64, i16> {
-        self.partition
-            .deleted_before(self.leader_epoch, self.start, deadline)
-            .await
-    }
 }
 
 async fn delete(

@@ -151,19 +151,7 @@ mod tests {
     #[test]
     fn a_session_that_a_new_term_gave_is_no_heartbeat() {
         let mut image = MetadataImage::default();
-        image.apply(&MetadataRecord::Broker(BrokerRegistration {
-            id: 2,
-            epoch: 7,
-            incarnation: [1; 16],
-            directory: String::new(),
-            endpoints: Vec::new(),
-            rack: None,
-            version: String::new(),
-            fenced: false,
-            shutting_down: false,
-            disk_refuses: false,
-            leaving: false,
-        }));
+        image.apply(&MetadataRecord::Broker(BrokerRegistration::live(2, 7)));
         let before = Instant::now();
         let begun = before + Duration::from_millis(1);
         let mut sessions = Sessions::default();

@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker::inspect::{ClusterView, PartitionView};
 use turmoil::Sim;
 
 use super::brokers::host;
@@ -228,11 +229,7 @@ impl Nemesis {
                 let before = ends.insert((*broker, replica.partition), now);
                 let cut = before.is_some_and(|(life, end)| life == now.0 && end > now.1);
                 if cut && !replica.leads {
-                    let view = self.view_of(*broker).unwrap_or_default();
-                    let mut partitions = view.partitions.iter();
-                    let partition = partitions.find(|partition| {
-                        &*partition.topic == TOPIC && partition.partition == replica.partition
-                    });
+                    let partition = self.partition_of(*broker, replica.partition);
                     cut_for = partition.map(|partition| partition.leader).or(cut_for);
                 }
             }
@@ -275,14 +272,15 @@ impl Nemesis {
 
     /// The replicas in sync, as broker `at` has it.
     fn in_sync(&self, at: i32, partition: i32) -> Vec<i32> {
-        let Some(view) = self.view_of(at) else {
-            return Vec::new();
-        };
-        let mut partitions = view.partitions.into_iter();
-        partitions
-            .find(|view| &*view.topic == TOPIC && view.partition == partition)
+        self.partition_of(at, partition)
             .map(|view| view.isr)
             .unwrap_or_default()
+    }
+
+    /// A partition, as broker `at` has it.
+    fn partition_of(&self, at: i32, partition: i32) -> Option<PartitionView> {
+        let mut partitions = self.view_of(at)?.partitions.into_iter();
+        partitions.find(|view| &*view.topic == TOPIC && view.partition == partition)
     }
 
     /// Whether broker `at` counts on broker `id` under another epoch than this.
@@ -300,7 +298,7 @@ impl Nemesis {
             .map_or(-1, |broker| broker.epoch)
     }
 
-    fn view_of(&self, id: i32) -> Option<broker::inspect::ClusterView> {
+    fn view_of(&self, id: i32) -> Option<ClusterView> {
         let room = self.room.borrow();
         room.seats.get(&id)?.inspector.as_ref()?.cluster()
     }
