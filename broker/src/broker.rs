@@ -151,6 +151,7 @@ impl Broker {
             peers: peers.clone(),
         };
         let (registration, founded) = beginning.membership(&known).await?;
+        peers.belong_to(&registration.cluster_id);
         let background = controller.start();
         let lifecycle = Lifecycle::start(Identity {
             registered: beginning.registered(registration.cluster_id.clone(), founded),

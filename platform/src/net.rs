@@ -141,6 +141,25 @@ macro_rules! writes {
     };
 }
 
+/// Connects in a simulation. Where nothing gets through, turmoil refuses at once; a network says
+/// nothing then, and the system asks again, a second later at first.
+#[cfg(feature = "simulation")]
+async fn simulated_connect(address: SocketAddr) -> io::Result<turmoil::net::TcpStream> {
+    let mut pause = std::time::Duration::from_secs(1);
+    loop {
+        let asked = tokio::time::Instant::now();
+        let connected = turmoil::net::TcpStream::connect(address).await;
+        let refused = connected
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if !refused || !asked.elapsed().is_zero() {
+            return connected;
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+}
+
 /// A TCP connection.
 #[derive(Debug)]
 pub struct TcpStream(Stream);
@@ -163,9 +182,7 @@ impl TcpStream {
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         #[cfg(feature = "simulation")]
         if crate::simulated() {
-            return Ok(Self(Stream::Simulated(
-                turmoil::net::TcpStream::connect(address).await?,
-            )));
+            return Ok(Self(Stream::Simulated(simulated_connect(address).await?)));
         }
         Ok(Self(Stream::Real(
             tokio::net::TcpStream::connect(address).await?,
@@ -257,6 +274,13 @@ enum WriteHalf {
 }
 
 writes!(OwnedWriteHalf, WriteHalf);
+
+/// Host and port of `host:port`, where an IPv6 host is in brackets; none if it is not that.
+#[must_use]
+pub fn split(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    Some((host.trim_matches(['[', ']']), port.parse().ok()?))
+}
 
 /// The addresses of `host`, IPv4 before IPv6, so that `localhost` reaches a server on 127.0.0.1
 /// at the first try.

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::response::{self, LENGTH_BYTES};
 use super::{Preamble, RequestError, Response};
 use crate::node::RequestContext;
-use crate::peer::{CLUSTER_API, ClusterRequest};
+use crate::peer::{CLUSTER_API, ClusterRequest, ClusterResponse, Envelope};
 
 /// The only version there is.
 const VERSION: i16 = 0;
@@ -29,12 +29,18 @@ pub(super) async fn dispatch(
         });
     }
     let body = body(frame).ok_or(RequestError::Truncated { bytes: frame.len() })?;
-    let request: ClusterRequest =
+    let asked: Envelope<ClusterRequest> =
         serde_json::from_slice(body).map_err(|source| RequestError::NotOfTheCluster { source })?;
-    if let ClusterRequest::Heartbeat(heartbeat) = &request {
-        ctx.presence.heard(heartbeat.broker, heartbeat.broker_epoch);
-    }
-    let answer = ctx.broker.controller.answer(request).await;
+    let controller = &ctx.broker.controller;
+    let answer = match controller.check_kin(asked.cluster_id.as_deref(), &asked.request) {
+        Err(stranger) => ClusterResponse::Refused(stranger),
+        Ok(()) => {
+            if let ClusterRequest::Heartbeat(heartbeat) = &asked.request {
+                ctx.presence.heard(heartbeat.broker, heartbeat.broker_epoch);
+            }
+            controller.answer(asked.request).await
+        }
+    };
     let mut first = BytesMut::new();
     response::start(&mut first, header, false);
     let mut writer = first.writer();

@@ -66,7 +66,7 @@ impl Others for Peers {
             match Self::probe(self, address).await {
                 Probe::Alive => Ok(()),
                 Probe::Dead => Err(NoAnswer::Refused),
-                Probe::Unknown => Err(NoAnswer::Lost),
+                Probe::Unknown | Probe::Nowhere => Err(NoAnswer::Lost),
             }
         })
     }
@@ -124,6 +124,31 @@ impl Controller {
         {
             ClusterResponse::QuorumStatus(status) => Ok(status),
             _ => Err(ControllerError::odd_answer()),
+        }
+    }
+
+    /// Refuses what a member of another cluster asks: two clusters may have each other's addresses,
+    /// where one was founded anew in the place of the other.
+    ///
+    /// # Errors
+    /// Which cluster this is.
+    pub(crate) fn check_kin(
+        &self,
+        cluster_id: Option<&str>,
+        request: &ClusterRequest,
+    ) -> Result<(), Refusal> {
+        // These say what they belong to themselves, and are told what to do about it.
+        if let ClusterRequest::Join(_) | ClusterRequest::Register(_) = request {
+            return Ok(());
+        }
+        let image = self.image();
+        match (cluster_id, image.cluster_id()) {
+            (Some(theirs), Some(ours)) if theirs != &**ours => Err(Refusal {
+                code: error_code::INCONSISTENT_CLUSTER_ID,
+                message: format!("this is cluster \"{ours}\", not cluster \"{theirs}\""),
+                leader: None,
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -217,6 +242,7 @@ impl Controller {
                 let error = ControllerError::new(refusal.code, refusal.message);
                 Err(match refusal.code {
                     error_code::NOT_CONTROLLER => Failure::NotDone(missing()),
+                    error_code::INCONSISTENT_CLUSTER_ID => Failure::NotDone(error),
                     error_code::REQUEST_TIMED_OUT => Failure::Unknown(error),
                     _ => Failure::No(error),
                 })

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use platform::net::{TcpStream, resolve};
+use platform::net::{TcpStream, resolve, split};
 use tokio::time::timeout;
 
 use crate::config::{BrokerConfig, Listener};
@@ -167,12 +167,6 @@ impl Door<'_> {
         }
         false
     }
-}
-
-/// Host and port of an address whose IPv6 host is in brackets.
-fn split(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    Some((host.trim_matches(['[', ']']), port.parse().ok()?))
 }
 
 /// Whether `address`, which has a port that this broker listens on, is one of this machine's: a

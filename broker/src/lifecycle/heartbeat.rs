@@ -26,8 +26,9 @@ const REGISTRATION_TIME: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between heartbeats while something is waited for.
 const EAGER_PAUSE: Duration = Duration::from_millis(50);
-/// How long another process may have this broker's id before that counts as a mistake.
-const ID_IN_USE_TIME: Duration = Duration::from_secs(10);
+/// How long another process may have this broker's id, or a broker of another cluster one of the
+/// addresses, before that counts as a mistake.
+const MISTAKE_TIME: Duration = Duration::from_secs(10);
 /// How often a broker that waits says so.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Voters that find the leader dead ask for an election one after the other.
@@ -264,7 +265,7 @@ impl Process {
     async fn register(&mut self) -> Result<i64, String> {
         let begun = Instant::now();
         let mut said = begun;
-        let mut in_use_since = None;
+        let mut refused_since = None;
         loop {
             let request = ClusterRequest::Register(self.registration.clone());
             let error = match self.ask(request, REGISTRATION_TIME).await {
@@ -274,12 +275,15 @@ impl Process {
             };
             if let Unanswered::Refused(refusal) = &error {
                 match refusal.code {
+                    error_code::BROKER_ID_NOT_REGISTERED | error_code::INVALID_REQUEST => {
+                        return Err(refusal.message.clone());
+                    }
+                    // It was in its cluster: a stranger sits where one of the others was.
+                    error_code::INCONSISTENT_CLUSTER_ID if self.epoch.borrow().is_some() => {}
                     error_code::INCONSISTENT_CLUSTER_ID
-                    | error_code::BROKER_ID_NOT_REGISTERED
-                    | error_code::INVALID_REQUEST => return Err(refusal.message.clone()),
-                    error_code::DUPLICATE_BROKER_REGISTRATION => {
-                        let since = *in_use_since.get_or_insert_with(Instant::now);
-                        if since.elapsed() >= ID_IN_USE_TIME {
+                    | error_code::DUPLICATE_BROKER_REGISTRATION => {
+                        let since = *refused_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= MISTAKE_TIME {
                             return Err(refusal.message.clone());
                         }
                     }

@@ -2,9 +2,9 @@
 //!
 //! Only the first of the seeds founds, and only when none of the others knows a cluster: a broker
 //! whose disk was replaced must not found a second one. Where all others are there and new, that is
-//! certain at once; otherwise they get a moment to turn up. One that takes connections and says
-//! nothing may be in a cluster that cannot agree on anything at the moment, so it is waited for. All
-//! others ask until they are taken in.
+//! certain at once; otherwise they get a moment to turn up. One that may be there and says nothing may
+//! be in a cluster that cannot agree on anything at the moment, or behind a network that swallows what
+//! it says, so it is waited for. All others ask until they are taken in.
 
 use std::time::Duration;
 
@@ -53,9 +53,9 @@ enum Round {
     Joined(String),
     /// Each says that it is in no cluster itself.
     AllNew,
-    /// Some are unreachable, and no other is in a cluster.
+    /// Some do not run, and no other is in a cluster.
     Nobody(String),
-    /// One is there and does not answer; it may be in a cluster.
+    /// One does not answer and may be there; it may be in a cluster.
     Silent(String),
     /// There is a cluster, which does not take it in now.
     NotNow(Refusal),
@@ -106,6 +106,9 @@ impl Joining<'_> {
                 }
                 Round::AllNew if may_found => return self.found().await,
                 Round::AllNew => "the first of the seeds has not founded it yet".to_owned(),
+                Round::Silent(why) if may_found => format!(
+                    "{why}; with an empty folder this broker founds no cluster while that broker may be in one: start it, or take it out of controller.quorum.bootstrap.servers"
+                ),
                 Round::Silent(why) => why,
                 Round::Nobody(why) => {
                     if may_found && begun.elapsed() + PAUSE >= FOUNDING_TIME {
@@ -188,12 +191,14 @@ impl Joining<'_> {
 
     /// What it means that a seed gave no answer.
     async fn unanswered(&self, seed: &str, error: &PeerError) -> Round {
-        let is_there =
-            !matches!(error, PeerError::Refused(_)) && self.peers.probe(seed).await == Probe::Alive;
-        if is_there {
-            Round::Silent(error.to_string())
-        } else {
-            Round::Nobody(error.to_string())
+        let found = match error {
+            PeerError::Refused(_) => Probe::Dead,
+            PeerError::Timeout(_) => Probe::Unknown,
+            PeerError::Lost(_) => self.peers.probe(seed).await,
+        };
+        match found {
+            Probe::Dead | Probe::Nowhere => Round::Nobody(error.to_string()),
+            Probe::Alive | Probe::Unknown => Round::Silent(error.to_string()),
         }
     }
 

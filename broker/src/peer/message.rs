@@ -6,6 +6,14 @@ use crate::controller::operation::{Operation, Outcome};
 use crate::controller::quorum::QuorumStatus;
 use crate::controller::record::Endpoint;
 
+/// What goes over the wire.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Envelope<R> {
+    /// The cluster whose member asks; none while that is not known.
+    pub(crate) cluster_id: Option<String>,
+    pub(crate) request: R,
+}
+
 /// A request from one broker of a cluster to another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

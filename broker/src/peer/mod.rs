@@ -7,8 +7,8 @@ mod peers;
 mod presence;
 
 pub(crate) use message::{
-    ClusterRequest, ClusterResponse, Heartbeat, HeartbeatAnswer, JoinRequest, Joined, Refusal,
-    Registration,
+    ClusterRequest, ClusterResponse, Envelope, Heartbeat, HeartbeatAnswer, JoinRequest, Joined,
+    Refusal, Registration,
 };
 pub(crate) use peers::{PeerError, Peers, Probe};
 pub(crate) use presence::Presence;

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
@@ -21,7 +21,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
-use super::{CLUSTER_API, ClusterRequest, ClusterResponse};
+use super::{CLUSTER_API, ClusterRequest, ClusterResponse, Envelope};
 use crate::controller::quorum::QuorumNetwork;
 
 /// The name that brokers see of each other.
@@ -58,6 +58,8 @@ pub(crate) enum Probe {
     Dead,
     /// No answer.
     Unknown,
+    /// Its name has no address.
+    Nowhere,
 }
 
 /// Which connection a request takes.
@@ -78,6 +80,8 @@ type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
 
 struct Shared {
     config: ClientConfig,
+    /// Tells the others whose member asks.
+    cluster_id: OnceLock<String>,
     lanes: Mutex<HashMap<(String, Lane), Slot>>,
     idle: Mutex<HashMap<String, Vec<Connection>>>,
 }
@@ -97,10 +101,16 @@ impl Peers {
         Self {
             shared: Arc::new(Shared {
                 config,
+                cluster_id: OnceLock::new(),
                 lanes: Mutex::default(),
                 idle: Mutex::default(),
             }),
         }
+    }
+
+    /// From now on this broker asks as a member of that cluster, which it is for good.
+    pub(crate) fn belong_to(&self, cluster_id: &str) {
+        self.shared.cluster_id.get_or_init(|| cluster_id.to_owned());
     }
 
     /// Asks the broker at `address`. A request that fails otherwise than with
@@ -151,11 +161,23 @@ impl Peers {
 
     /// Whether a process listens at `address`.
     pub(crate) async fn probe(&self, address: &str) -> Probe {
-        match timeout(PROBE_TIME, connect(address)).await {
-            Ok(Ok(_)) => Probe::Alive,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Probe::Dead,
-            _ => Probe::Unknown,
-        }
+        let probing = async {
+            let Some((host, port)) = platform::net::split(address) else {
+                return Probe::Nowhere;
+            };
+            let Ok(found) = platform::net::resolve(host, port).await else {
+                return Probe::Nowhere;
+            };
+            let mut dead = false;
+            for address in found {
+                match TcpStream::connect(address).await {
+                    Ok(_) => return Probe::Alive,
+                    Err(error) => dead = error.kind() == io::ErrorKind::ConnectionRefused,
+                }
+            }
+            if dead { Probe::Dead } else { Probe::Unknown }
+        };
+        timeout(PROBE_TIME, probing).await.unwrap_or(Probe::Unknown)
     }
 
     /// Asks on the connection of `lane`, which is made if needed.
@@ -173,7 +195,7 @@ impl Peers {
                 None => kept.insert(self.open(address).await?).clone(),
             }
         };
-        ask(&connection, request).await
+        self.ask(&connection, request).await
     }
 
     /// Asks on a connection that nothing else uses meanwhile.
@@ -186,7 +208,7 @@ impl Peers {
             Some(connection) => connection,
             None => self.open(address).await?,
         };
-        let answer = ask(&connection, request).await?;
+        let answer = self.ask(&connection, request).await?;
         let mut idle = self.shared.idle.lock();
         let kept = idle.entry(address.to_owned()).or_default();
         if kept.len() < IDLE_MAX && !connection.is_closed() {
@@ -229,6 +251,43 @@ impl Peers {
             .await
             .map_err(|error| peer_error(&error))
     }
+
+    /// Sends one request and reads its answer. When it is given up, what comes later is not read as
+    /// the answer to another: answers carry their request's number.
+    async fn ask(
+        &self,
+        connection: &Connection,
+        request: &ClusterRequest,
+    ) -> Result<ClusterResponse, PeerError> {
+        let unreadable = |error: serde_json::Error| PeerError::Lost(error.to_string());
+        let envelope = Envelope {
+            cluster_id: self.shared.cluster_id.get().cloned(),
+            request,
+        };
+        let body = serde_json::to_vec(&envelope).map_err(unreadable)?;
+        let mut frame = BytesMut::with_capacity(32 + body.len());
+        let header_bytes = 2 + 2 + 4 + 2 + CLIENT_ID.len();
+        let length = i32::try_from(header_bytes + body.len())
+            .map_err(|_| PeerError::Lost("a request of over 2 GiB".to_owned()))?;
+        frame.put_i32(length);
+        frame.put_i16(CLUSTER_API);
+        frame.put_i16(0);
+        // The correlation id is filled in by the connection.
+        frame.put_i32(0);
+        frame.put_i16(i16::try_from(CLIENT_ID.len()).unwrap_or(0));
+        frame.put_slice(CLIENT_ID.as_bytes());
+        frame.put_slice(&body);
+        let pending = connection
+            .submit_frame(frame, Vec::new(), true, "a request of the cluster")
+            .await
+            .map_err(|error| peer_error(&error))?;
+        // Bounded by the caller.
+        let answer = pending
+            .bytes(Duration::from_secs(24 * 60 * 60))
+            .await
+            .map_err(|error| peer_error(&error))?;
+        serde_json::from_slice(answer.get(4..).unwrap_or_default()).map_err(unreadable)
+    }
 }
 
 impl QuorumNetwork for Peers {
@@ -254,38 +313,6 @@ impl QuorumNetwork for Peers {
     }
 }
 
-/// Sends one request and reads its answer. When it is given up, what comes later is not read as
-/// the answer to another: answers carry their request's number.
-async fn ask(
-    connection: &Connection,
-    request: &ClusterRequest,
-) -> Result<ClusterResponse, PeerError> {
-    let unreadable = |error: serde_json::Error| PeerError::Lost(error.to_string());
-    let body = serde_json::to_vec(request).map_err(unreadable)?;
-    let mut frame = BytesMut::with_capacity(32 + body.len());
-    let header_bytes = 2 + 2 + 4 + 2 + CLIENT_ID.len();
-    let length = i32::try_from(header_bytes + body.len())
-        .map_err(|_| PeerError::Lost("a request of over 2 GiB".to_owned()))?;
-    frame.put_i32(length);
-    frame.put_i16(CLUSTER_API);
-    frame.put_i16(0);
-    // The correlation id is filled in by the connection.
-    frame.put_i32(0);
-    frame.put_i16(i16::try_from(CLIENT_ID.len()).unwrap_or(0));
-    frame.put_slice(CLIENT_ID.as_bytes());
-    frame.put_slice(&body);
-    let pending = connection
-        .submit_frame(frame, Vec::new(), true, "a request of the cluster")
-        .await
-        .map_err(|error| peer_error(&error))?;
-    // Bounded by the caller.
-    let answer = pending
-        .bytes(Duration::from_secs(24 * 60 * 60))
-        .await
-        .map_err(|error| peer_error(&error))?;
-    serde_json::from_slice(answer.get(4..).unwrap_or_default()).map_err(unreadable)
-}
-
 fn peer_error(error: &ClientError) -> PeerError {
     match error {
         ClientError::Disconnected { source, .. }
@@ -296,20 +323,6 @@ fn peer_error(error: &ClientError) -> PeerError {
         ClientError::Timeout { .. } => PeerError::Timeout(error.to_string()),
         other => PeerError::Lost(other.to_string()),
     }
-}
-
-async fn connect(address: &str) -> io::Result<TcpStream> {
-    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not host:port");
-    let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
-    let port = port.parse().map_err(|_| invalid())?;
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in platform::net::resolve(host, port).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 #[cfg(test)]
