@@ -65,6 +65,7 @@ impl IsrTask {
             };
             let Some(broker_epoch) = *self.broker_epoch.borrow() else {
                 // What it leads is not settled yet.
+                again = looked_at;
                 sleep(FIRST_REST).await;
                 continue;
             };

@@ -430,11 +430,11 @@ impl Reconciler {
         there
     }
 
-    /// A partition can be used.
+    /// A partition can be used. What kept a follower from being written says nothing about a leader.
     fn works(&mut self, kept: &Kept) {
         let key = kept.key();
-        if self.retries.remove(&key).is_some() {
-            self.out_of_service.clear(&key);
+        self.retries.remove(&key);
+        if self.out_of_service.clear(&key) {
             tracing::info!(topic = %kept.topic.name, partition = kept.index, "a partition is in service again");
         }
     }

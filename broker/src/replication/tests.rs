@@ -627,6 +627,16 @@ async fn a_replica_that_cannot_be_opened_is_out_of_service_until_it_can() {
 }
 
 #[tokio::test]
+async fn a_follower_that_could_not_be_written_is_in_service_when_it_leads() {
+    let (cluster, _leader, follower) = Cluster::of_two(&[1, 2]).await;
+    let replication = follower.replication.as_ref().unwrap();
+    let service = replication.out_of_service().clone();
+    service.note((TOPIC, 0), "its disk was full");
+    cluster.change(|state| state.leader = 2);
+    until("it to be in service", || service.all().is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_throttled_replica_catches_up_at_its_rate() {
     let (cluster, leader, _added) = Cluster::of_two(&[1]).await;
     let large = "x".repeat(60_000);
