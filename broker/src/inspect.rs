@@ -69,6 +69,8 @@ pub struct BrokerView {
 pub struct ClusterView {
     /// Grows with every change.
     pub version: u64,
+    /// Version there may be once everything in this broker's log is agreed on.
+    pub log_end: u64,
     /// The active controller, -1 for none.
     pub controller: i32,
     /// Those that vote in the metadata quorum; none while that changes.
@@ -143,6 +145,7 @@ impl Inspector {
         });
         Some(ClusterView {
             version: image.version(),
+            log_end: node.controller.metadata_end(),
             controller: node.controller.leadership().leader.unwrap_or(-1),
             voters: node.controller.voters(),
             brokers: brokers.collect(),

@@ -70,6 +70,7 @@ fn alone(seed: u64) -> Plan {
     Plan {
         seed,
         brokers: 1,
+        spares: 0,
         copies: 1,
         partitions: 2,
         troubles: Duration::from_secs(20),
@@ -81,6 +82,7 @@ fn three(seed: u64) -> Plan {
     Plan {
         seed,
         brokers: 3,
+        spares: 0,
         copies: 3,
         partitions: 2,
         troubles: Duration::from_secs(30),
@@ -97,6 +99,19 @@ fn faults() -> Vec<Fault> {
             .is_none_or(|only| only.split(',').any(|wanted| wanted == name))
     };
     Fault::ALL.into_iter().filter(wanted).collect()
+}
+
+/// Machines come and go for good, and brokers are stopped one after the other, while everything else
+/// goes wrong.
+fn changes(seed: u64) -> Plan {
+    let mut plan = Plan {
+        spares: 1,
+        ..three(seed)
+    };
+    // Often enough to meet each other.
+    plan.faults.extend([Fault::Change; 3]);
+    plan.faults.extend(Fault::ON_PURPOSE);
+    plan
 }
 
 fn five(seed: u64) -> Plan {
@@ -127,6 +142,17 @@ fn three_brokers_lose_nothing_whatever_goes_wrong() {
 #[ignore = "run by another test, in a process of its own"]
 fn run_three() {
     here(three);
+}
+
+#[test]
+fn brokers_come_and_go_and_nothing_is_lost() {
+    each_seed("run_changes", 3);
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn run_changes() {
+    here(changes);
 }
 
 #[test]

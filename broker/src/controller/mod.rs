@@ -298,6 +298,11 @@ impl Controller {
         }
     }
 
+    /// Position of the last record in this node's metadata log, agreed on or not.
+    pub(crate) fn metadata_end(&self) -> u64 {
+        self.quorum.log_end()
+    }
+
     /// The brokers that vote in the metadata quorum; none while that changes.
     pub(crate) fn voters(&self) -> Vec<i32> {
         self.quorum.settled_voters().into_iter().collect()

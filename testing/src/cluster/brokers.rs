@@ -32,17 +32,23 @@ pub(super) fn seeds(brokers: i32) -> Vec<String> {
         .collect()
 }
 
-/// Runs on broker `id`'s host, again after each crash of the machine.
-pub(super) async fn run(room: Shared, id: i32, brokers: i32, begin: Duration) -> turmoil::Result {
+/// Runs on broker `id`'s host, again after each crash of the machine. `known` are the ids whose
+/// addresses brokers start with.
+pub(super) async fn run(room: Shared, id: i32, known: i32, begin: Duration) -> turmoil::Result {
     faults::name_host(&host(id))?;
     let since_start = turmoil::sim_elapsed().unwrap_or_default();
     tokio::time::sleep(begin.saturating_sub(since_start)).await;
-    let empty = room.borrow_mut().replaced_disks.remove(&id);
-    if empty && fs::exists(Path::new(FOLDER)) {
-        clear(Path::new(FOLDER))?;
+    if room.borrow_mut().replaced_disks.remove(&id) {
+        clear()?;
     }
     loop {
-        let broker = match start(id, brokers).await {
+        if has_left(&room, id) {
+            make_spare(&room, id)?;
+        }
+        while !belongs(&room, id) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let broker = match start(id, known).await {
             Ok(broker) => broker,
             Err(error) => {
                 tracing::warn!("broker {id} does not start: {error}");
@@ -53,22 +59,29 @@ pub(super) async fn run(room: Shared, id: i32, brokers: i32, begin: Duration) ->
         if let Some(seat) = room.borrow_mut().seats.get_mut(&id) {
             seat.inspector = Some(broker.inspector());
             seat.life += 1;
+            seat.serves = true;
         }
-        let command = serve(&room, id, &broker).await;
+        let asked = tokio::select! {
+            command = serve(&room, id, &broker) => Ok(command),
+            why = broker.refused() => Err(why),
+        };
+        if let Some(seat) = room.borrow_mut().seats.get_mut(&id) {
+            seat.serves = false;
+        }
         // A process that stops in order may still lead for a while, so it stays in view.
-        let pause = match command {
-            Command::Stop(pause) => {
-                if tokio::time::timeout(STOP_PATIENCE, broker.shutdown())
-                    .await
-                    .is_err()
-                {
-                    tracing::warn!("broker {id} did not stop within {STOP_PATIENCE:?}");
-                }
+        let pause = match asked {
+            Ok(Command::Stop(pause)) => {
+                stop(id, broker).await;
                 pause
             }
-            Command::Kill(pause) => {
+            Ok(Command::Kill(pause)) => {
                 drop(broker);
                 pause
+            }
+            Err(why) => {
+                tracing::info!("broker {id} ends: {why}");
+                stop(id, broker).await;
+                START_AGAIN
             }
         };
         if let Some(seat) = room.borrow_mut().seats.get_mut(&id) {
@@ -78,11 +91,52 @@ pub(super) async fn run(room: Shared, id: i32, brokers: i32, begin: Duration) ->
     }
 }
 
+async fn stop(id: i32, broker: Broker) {
+    if tokio::time::timeout(STOP_PATIENCE, broker.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("broker {id} did not stop within {STOP_PATIENCE:?}");
+    }
+}
+
+fn belongs(room: &Shared, id: i32) -> bool {
+    let room = room.borrow();
+    room.seats.get(&id).is_some_and(|seat| seat.belongs)
+}
+
+/// Whether the operator has taken this broker out.
+fn has_left(room: &Shared, id: i32) -> bool {
+    let room = room.borrow();
+    room.change
+        .is_some_and(|change| change.left && change.leaves == id)
+}
+
+/// From now on the machine waits, with nothing on its disk, until it is needed.
+fn make_spare(room: &Shared, id: i32) -> std::io::Result<()> {
+    faults::set_disk(&host(id), None);
+    clear()?;
+    if let Some(seat) = room.borrow_mut().seats.get_mut(&id) {
+        seat.belongs = false;
+        seat.command = None;
+    }
+    Ok(())
+}
+
+/// Removes all the broker's files.
+fn clear() -> std::io::Result<()> {
+    let folder = Path::new(FOLDER);
+    if fs::exists(folder) {
+        clear_folder(folder)?;
+    }
+    Ok(())
+}
+
 /// Removes all that is in a folder, durably.
-fn clear(folder: &Path) -> std::io::Result<()> {
+fn clear_folder(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         if entry.is_dir {
-            clear(&entry.path)?;
+            clear_folder(&entry.path)?;
             fs::remove_dir_all(&entry.path)?;
         } else {
             fs::remove_file(&entry.path)?;
@@ -91,7 +145,7 @@ fn clear(folder: &Path) -> std::io::Result<()> {
     fs::sync_dir(folder)
 }
 
-async fn start(id: i32, brokers: i32) -> Result<Broker, String> {
+async fn start(id: i32, known: i32) -> Result<Broker, String> {
     let mut builder = Broker::builder()
         .node_id(id)
         .listen(&format!("{}:{PORT}", host(id)))
@@ -103,10 +157,10 @@ async fn start(id: i32, brokers: i32) -> Result<Broker, String> {
         .property("log.segment.bytes", "16384")
         // Where no offsets are kept nothing else flushes, and simulated files get slow with what is not.
         .property("log.flush.interval.messages", "300");
-    if brokers > 1 {
+    if known > 1 {
         builder = builder.property(
             "controller.quorum.bootstrap.servers",
-            &seeds(brokers).join(","),
+            &seeds(known).join(","),
         );
     }
     builder.start().await.map_err(|error| error.to_string())
@@ -121,6 +175,10 @@ async fn serve(room: &Shared, id: i32, broker: &Broker) -> Command {
             let command = room.seats.get_mut(&id).and_then(|seat| seat.command.take());
             (room.phase, command)
         };
+        // Its disk was replaced before the operator heard that it had left, and it joined again.
+        if has_left(room, id) {
+            return Command::Stop(Duration::ZERO);
+        }
         if let Some(command) = command {
             return command;
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker::inspect::Inspector;
 use platform::faults::{self, DiskFault};
 use platform::random::below;
 use turmoil::Sim;
@@ -10,7 +11,7 @@ use turmoil::Sim;
 use super::brokers::host;
 use super::history::Event;
 use super::moments::Moments;
-use super::room::{Command, Room, Shared, TOPIC};
+use super::room::{Change, Command, Room, Shared, TOPIC};
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +41,10 @@ pub enum Fault {
     Joining,
     /// A machine loses power as soon as its broker leads something, or another cut its log for it.
     Succession,
+    /// A new broker joins, and another is taken out for good.
+    Change,
+    /// One broker after the other is stopped and started again.
+    Rolling,
 }
 
 impl Fault {
@@ -65,6 +70,9 @@ impl Fault {
         Self::Joining,
         Self::Succession,
     ];
+
+    /// What operators do on purpose.
+    pub const ON_PURPOSE: [Self; 2] = [Self::Change, Self::Rolling];
 
     /// Those that one broker alone survives without losing anything.
     pub const FOR_ONE: [Self; 6] = [
@@ -93,7 +101,8 @@ enum Remedy {
 pub(super) struct Nemesis {
     pub(super) room: Shared,
     kinds: Vec<Fault>,
-    brokers: i32,
+    /// Machines, with the ids 1, 2, ...
+    machines: i32,
     clients: Vec<String>,
     /// When the next fault strikes.
     next: Duration,
@@ -102,22 +111,28 @@ pub(super) struct Nemesis {
     /// they are registered anew and in sync again.
     doubtful: BTreeMap<i32, i64>,
     without_power: Vec<i32>,
+    /// Where each broker's metadata log ended when something last struck.
+    metadata_ends: BTreeMap<i32, u64>,
+    /// Brokers that are to be stopped one after the other.
+    rolling: Vec<i32>,
     moments: Moments,
 }
 
 const NORMAL_LATENCY: Duration = Duration::from_millis(20);
 
 impl Nemesis {
-    pub(super) fn new(room: Shared, kinds: &[Fault], brokers: i32, clients: Vec<String>) -> Self {
+    pub(super) fn new(room: Shared, kinds: &[Fault], machines: i32, clients: Vec<String>) -> Self {
         Self {
             room,
             kinds: kinds.to_vec(),
-            brokers,
+            machines,
             clients,
             next: Duration::ZERO,
             remedies: Vec::new(),
             doubtful: BTreeMap::new(),
             without_power: Vec::new(),
+            metadata_ends: BTreeMap::new(),
+            rolling: Vec::new(),
             moments: Moments::new(),
         }
     }
@@ -129,6 +144,7 @@ impl Nemesis {
             let (_, remedy) = self.remedies.swap_remove(at);
             self.remedy(sim, remedy);
         }
+        self.roll(sim);
         if self.waits_for_moments(sim) {
             return;
         }
@@ -137,9 +153,8 @@ impl Nemesis {
         }
         if self.next > Duration::ZERO && !self.kinds.is_empty() {
             let kind = pick(&self.kinds);
-            let victim =
-                1 + i32::try_from(below(u64::from(self.brokers.unsigned_abs()))).unwrap_or(0);
-            if let (Some(kind), true) = (kind, self.is_up(victim)) {
+            let victim = pick(&self.room.borrow().members());
+            if let (Some(kind), Some(victim)) = (kind, victim.filter(|id| self.is_up(*id))) {
                 self.strike(sim, kind, victim);
             }
         }
@@ -164,6 +179,7 @@ impl Nemesis {
     /// Ends everything.
     pub(super) fn peace(&mut self, sim: &mut Sim<'_>) {
         self.moments.stop(sim);
+        self.rolling.clear();
         for (_, remedy) in std::mem::take(&mut self.remedies) {
             self.remedy(sim, remedy);
         }
@@ -185,7 +201,57 @@ impl Nemesis {
             .note(sim.elapsed(), Event::Fault(what));
     }
 
+    /// Stops the next broker of a rolling restart, once the cluster counts on all of them again.
+    fn roll(&mut self, sim: &Sim<'_>) {
+        let Some(next) = self.rolling.last().copied() else {
+            return;
+        };
+        // Not looked at closely all the time.
+        if !sim.elapsed().as_millis().is_multiple_of(50) {
+            return;
+        }
+        let ready = {
+            let room = self.room.borrow();
+            let members = room.members();
+            let serves = |id: &i32| room.seats.get(id).is_some_and(|seat| seat.serves);
+            members
+                .iter()
+                .all(|id| self.is_up(*id) && serves(id) && room.is_live(*id))
+        };
+        if ready {
+            self.rolling.pop();
+            self.ask(sim, next, Command::Stop(milliseconds(50, 500)));
+        }
+    }
+
+    fn ask(&self, sim: &Sim<'_>, broker: i32, command: Command) {
+        self.note(sim, format!("{command:?} {}", host(broker)));
+        if let Some(seat) = self.room.borrow_mut().seats.get_mut(&broker) {
+            seat.command = Some(command);
+        }
+    }
+
+    /// Has the operator put a spare machine in the place of `leaves`.
+    fn change(&self, sim: &Sim<'_>, leaves: i32) {
+        let spares: Vec<i32> = {
+            let room = self.room.borrow();
+            let spare = |id: &i32| room.seats.get(id).is_some_and(|seat| !seat.belongs);
+            (1..=self.machines).filter(spare).collect()
+        };
+        let busy = self.room.borrow().change.is_some();
+        if let Some(joins) = pick(&spares).filter(|_| !busy) {
+            let change = Change {
+                joins,
+                leaves,
+                left: false,
+            };
+            self.note(sim, format!("{change:?}"));
+            self.room.borrow_mut().change = Some(change);
+        }
+    }
+
     fn strike(&mut self, sim: &mut Sim<'_>, kind: Fault, victim: i32) {
+        self.note_metadata_ends();
         let now = sim.elapsed();
         let name = host(victim);
         let pause = milliseconds(50, 6000);
@@ -196,17 +262,20 @@ impl Nemesis {
             _ => None,
         };
         if matches!(kind, Fault::Kill | Fault::Wipe | Fault::PowerCut)
-            && self.brokers > 1
+            && self.machines > 1
             && !self.can_do_without(victim)
         {
             return;
         }
-        if let Some(command) = command {
-            self.note(sim, format!("{command:?} {name}"));
-            if let Some(seat) = self.room.borrow_mut().seats.get_mut(&victim) {
-                seat.command = Some(command);
+        match (command, kind) {
+            (Some(command), _) => return self.ask(sim, victim, command),
+            (None, Fault::Change) => return self.change(sim, victim),
+            (None, Fault::Rolling) if self.rolling.is_empty() => {
+                self.note(sim, "a rolling restart".to_owned());
+                self.rolling = self.room.borrow().members();
+                return;
             }
-            return;
+            _ => {}
         }
         // Faults of the network do not mix.
         let network = matches!(
@@ -222,11 +291,11 @@ impl Nemesis {
         if network && busy {
             return;
         }
-        let mut others: Vec<String> = (1..=self.brokers)
+        let mut others: Vec<String> = (1..=self.machines)
             .filter(|id| *id != victim)
             .map(host)
             .collect();
-        if below(2) == 0 || self.brokers == 1 {
+        if below(2) == 0 || self.machines == 1 {
             others.extend(self.clients.iter().cloned());
         }
         let (what, remedy) = match kind {
@@ -308,7 +377,12 @@ impl Nemesis {
                     Remedy::Clock(victim),
                 )
             }
-            Fault::Kill | Fault::Stop | Fault::Joining | Fault::Succession => return,
+            Fault::Kill
+            | Fault::Stop
+            | Fault::Joining
+            | Fault::Succession
+            | Fault::Change
+            | Fault::Rolling => return,
         };
         self.note(sim, format!("{name} {what}"));
         self.remedies.push((until, remedy));
@@ -316,6 +390,7 @@ impl Nemesis {
 
     /// Lets a machine lose power for so long, if everything acknowledged is still there then.
     pub(super) fn cut_power(&mut self, sim: &mut Sim<'_>, victim: i32, pause: Duration) -> bool {
+        self.note_metadata_ends();
         if !self.is_up(victim) || !self.can_do_without(victim) {
             return false;
         }
@@ -356,6 +431,16 @@ impl Nemesis {
         }
     }
 
+    fn note_metadata_ends(&mut self) {
+        let room = self.room.borrow();
+        for (id, seat) in &room.seats {
+            let view = seat.inspector.as_ref().and_then(Inspector::cluster);
+            if let Some(view) = view {
+                self.metadata_ends.insert(*id, view.log_end);
+            }
+        }
+    }
+
     /// Whether everything acknowledged is still there when `victim` loses what it has: the promise
     /// needs one copy in sync that has not been in doubt since. In a simulation each start is
     /// another boot, so that a killed process counts as one that may have lost something.
@@ -364,6 +449,11 @@ impl Nemesis {
         let Some(newest) = room.newest() else {
             return false;
         };
+        // What is in some log and not agreed on yet may still be, and count out the other replicas
+        // although they have everything.
+        if self.metadata_ends.values().any(|end| *end > newest.version) {
+            return false;
+        }
         let epoch_of = |id: i32| {
             let broker = newest.brokers.iter().find(|broker| broker.id == id);
             broker.map_or(-1, |broker| broker.epoch)

@@ -43,6 +43,19 @@ pub(super) struct Seat {
     pub(super) command: Option<Command>,
     /// Counts starts.
     pub(super) life: u32,
+    /// It neither stops nor starts.
+    pub(super) serves: bool,
+    /// Its broker is, or is to be, in the cluster. The others wait with an empty disk.
+    pub(super) belongs: bool,
+}
+
+/// One broker comes and another goes for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) joins: i32,
+    pub(super) leaves: i32,
+    /// The cluster said that it has the latter no more.
+    pub(super) left: bool,
 }
 
 /// See the module.
@@ -54,6 +67,8 @@ pub(super) struct Room {
     pub(super) seats: BTreeMap<i32, Seat>,
     /// Brokers whose machines start on an empty disk the next time.
     pub(super) replaced_disks: BTreeSet<i32>,
+    /// What the operator is to change, or is changing.
+    pub(super) change: Option<Change>,
     pub(super) failed: Option<String>,
     /// Brokers whose replicas are collected for the judge.
     pub(super) collected: BTreeSet<i32>,
@@ -67,13 +82,19 @@ pub(super) struct Room {
 pub(super) type Shared = Rc<RefCell<Room>>;
 
 impl Room {
-    pub(super) fn new(brokers: i32) -> Shared {
+    /// The first `brokers` are the cluster; the `spares` after them wait.
+    pub(super) fn new(brokers: i32, spares: i32) -> Shared {
+        let seat = |id| Seat {
+            belongs: id <= brokers,
+            ..Seat::default()
+        };
         Rc::new(RefCell::new(Self {
             phase: Phase::Beginning,
             history: History::default(),
             ending: Ending::default(),
-            seats: (1..=brokers).map(|id| (id, Seat::default())).collect(),
+            seats: (1..=brokers + spares).map(|id| (id, seat(id))).collect(),
             replaced_disks: BTreeSet::new(),
+            change: None,
             failed: None,
             collected: BTreeSet::new(),
             producers_at_work: 0,
@@ -142,17 +163,34 @@ impl Room {
         })
     }
 
+    /// The brokers that are, or are to be, in the cluster.
+    pub(super) fn members(&self) -> Vec<i32> {
+        let members = self.seats.iter().filter(|(_, seat)| seat.belongs);
+        members.map(|(id, _)| *id).collect()
+    }
+
+    /// The newest metadata has this broker, and counts on it.
+    pub(super) fn is_live(&self, id: i32) -> bool {
+        self.newest().is_some_and(|view| {
+            let mut brokers = view.brokers.iter();
+            brokers.any(|broker| broker.id == id && !broker.fenced)
+        })
+    }
+
     /// Why the cluster is not whole: a partition without a leader, or with replicas that are not
     /// in sync, or brokers that do not agree.
     pub(super) fn ailment(&self, brokers: usize) -> Option<String> {
+        if let Some(change) = self.change {
+            return Some(format!("the operator is not done with {change:?}"));
+        }
         let Some(newest) = self.newest() else {
             return Some("no broker runs".to_owned());
         };
         let live = newest.brokers.iter().filter(|broker| !broker.fenced);
-        if !newest.brokers.is_empty() && live.count() < brokers {
+        if !newest.brokers.is_empty() && live.count() != brokers {
             return Some(format!("not all brokers are live: {:?}", newest.brokers));
         }
-        for seat in self.seats.values() {
+        for seat in self.seats.values().filter(|seat| seat.belongs) {
             let view = seat.inspector.as_ref().and_then(Inspector::cluster);
             let version = view.map(|view| view.version);
             if version != Some(newest.version) {

@@ -18,6 +18,8 @@ pub struct Plan {
     pub seed: u64,
     /// Brokers, with the ids 1, 2, ...
     pub brokers: i32,
+    /// Machines that wait to become a broker in the place of another.
+    pub spares: i32,
     /// Copies of each partition.
     pub copies: i16,
     /// Partitions of the topic.
@@ -78,9 +80,14 @@ fn simulate(plan: &Plan) -> Result<Outcome, String> {
     // Now and then the system writes something back before it is asked to.
     builder.fs().sync_probability(0.02);
     let mut sim = builder.build();
-    let room = Room::new(plan.brokers);
+    let room = Room::new(plan.brokers, plan.spares);
     let clients = populate(&mut sim, plan, &room);
-    let mut nemesis = Nemesis::new(room.clone(), &plan.faults, plan.brokers, clients);
+    let mut nemesis = Nemesis::new(
+        room.clone(),
+        &plan.faults,
+        plan.brokers + plan.spares,
+        clients,
+    );
     let outcome = live_through(&mut sim, plan, &room, &mut nemesis);
     let outcome = outcome.and_then(|healed_after| {
         let room = room.borrow();
@@ -100,21 +107,21 @@ fn simulate(plan: &Plan) -> Result<Outcome, String> {
 
 /// Puts everyone in their place; the clients' host names.
 fn populate(sim: &mut turmoil::Sim<'_>, plan: &Plan, room: &Shared) -> Vec<String> {
-    for id in 1..=plan.brokers {
+    let machines = plan.brokers + plan.spares;
+    for id in 1..=machines {
         let room = Rc::clone(room);
-        let brokers = plan.brokers;
         // Some come later than others.
         let begin = Duration::from_millis(platform::random::below(3000));
         sim.host(host(id), move || {
             let room = Rc::clone(&room);
             async move {
-                let outcome = brokers::run(room.clone(), id, brokers, begin).await;
+                let outcome = brokers::run(room.clone(), id, machines, begin).await;
                 report(&room, &host(id), outcome.map_err(|error| error.to_string()))
             }
         });
     }
     let world = World {
-        seeds: brokers::seeds(plan.brokers),
+        seeds: brokers::seeds(machines),
         partitions: plan.partitions,
         copies: plan.copies,
         in_sync_min: if plan.copies > 2 { 2 } else { 1 },
@@ -147,6 +154,12 @@ fn populate(sim: &mut turmoil::Sim<'_>, plan: &Plan, room: &Shared) -> Vec<Strin
             &shared.clone(),
             workload::take_part(shared, world, number),
         );
+    }
+    if plan.spares > 0 {
+        let name = "operator".to_owned();
+        names.push(name.clone());
+        let work = workload::operate(Rc::clone(room), world.clone());
+        client(sim, name, room, work);
     }
     let shared = Rc::clone(room);
     names.push("judge".to_owned());

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_client::{
-    AutoOffsetReset, Client, ClientConfig, Consumer, ConsumerConfig, FetchedBatch, NewTopic,
+    Admin, AutoOffsetReset, Client, ClientConfig, Consumer, ConsumerConfig, FetchedBatch, NewTopic,
     OffsetAndMetadata, OffsetSpec, Polled, Producer, ProducerConfig, ProducerRecord,
     RebalanceEvent, TopicPartition,
 };
 
 use super::history::{Event, Value};
-use super::room::{Phase, Shared, TOPIC};
+use super::room::{Change, Phase, Shared, TOPIC};
 
 /// What the clients are told about the cluster.
 #[derive(Debug, Clone)]
@@ -322,6 +322,56 @@ async fn work_on(room: &Shared, consumer: &mut Consumer, member: u32, polled: &P
     }
 }
 
+/// Puts another broker in the place of one, whenever that is asked for.
+pub(super) async fn operate(room: Shared, world: World) -> Result<(), String> {
+    let admin = world.client("operator")?.admin();
+    while room.borrow().phase < Phase::Ending {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let Some(Change { joins, leaves, .. }) = room.borrow().change else {
+            continue;
+        };
+        if let Some(seat) = room.borrow_mut().seats.get_mut(&joins) {
+            seat.belongs = true;
+        }
+        while !room.borrow().is_live(joins) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        room.borrow_mut()
+            .note(Event::Fault(format!("broker-{joins} joined")));
+        take_out(&room, &admin, leaves).await;
+        if let Some(change) = &mut room.borrow_mut().change {
+            change.left = true;
+        }
+        room.borrow_mut()
+            .note(Event::Fault(format!("broker-{leaves} left")));
+        while room.borrow().members().contains(&leaves) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // With an empty disk it may have joined again before it was stopped.
+        take_out(&room, &admin, leaves).await;
+        room.borrow_mut().change = None;
+    }
+    Ok(())
+}
+
+async fn take_out(room: &Shared, admin: &Admin, id: i32) {
+    loop {
+        match admin.unregister_broker(id).await {
+            Ok(()) => return,
+            Err(error)
+                if error.code() == Some(kafka_client::ErrorCode::BROKER_ID_NOT_REGISTERED) =>
+            {
+                return;
+            }
+            Err(error) => {
+                tracing::debug!("broker {id} is not taken out yet: {error}");
+                room.borrow_mut().client_error(&error);
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
 /// Waits for the producers' end, reads everything, and waits until the group has, too.
 pub(super) async fn judge(room: &Shared, world: &World) -> Result<(), String> {
     while_before(room, Phase::Ending).await;
@@ -390,7 +440,7 @@ pub(super) async fn judge(room: &Shared, world: &World) -> Result<(), String> {
     tokio::time::timeout(PATIENCE, group)
         .await
         .map_err(|_| format!("the group did not read everything within {PATIENCE:?}"))?;
-    let brokers = room.borrow().seats.len();
+    let brokers = room.borrow().members().len();
     let collecting = async {
         while room.borrow().collected.len() < brokers {
             tokio::time::sleep(Duration::from_millis(50)).await;

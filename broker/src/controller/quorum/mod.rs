@@ -311,6 +311,15 @@ impl Quorum {
         self.core.wake.notify_one();
     }
 
+    /// Position of the last record in this node's log, agreed on or not.
+    pub(crate) fn log_end(&self) -> u64 {
+        let last = self
+            .core
+            .metrics()
+            .and_then(|metrics| metrics.last_log_index);
+        last.unwrap_or_else(|| self.image().version())
+    }
+
     /// For operators. Only the leader knows where the others are.
     pub(crate) fn status(&self) -> QuorumStatus {
         let leadership = *self.core.leadership.borrow();
