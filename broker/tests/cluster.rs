@@ -363,6 +363,35 @@ async fn a_whole_cluster_comes_back_with_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_of_a_killed_cluster_go_on_without_the_third() {
+    for gone in 0..3 {
+        let mut cluster = TestCluster::with_orders(3).await;
+        let writer = Writer::start(cluster.client(), "orders");
+        sleep(Duration::from_millis(300)).await;
+        let acknowledged = writer.finish().await;
+        for broker in 0..3 {
+            cluster.kill(broker);
+        }
+        let rest: Vec<usize> = (0..3).filter(|id| *id != gone).collect();
+        let starting = rest.iter().map(|id| start_again(cluster.config(*id)));
+        let started = timeout(LIMIT, futures_util::future::join_all(starting))
+            .await
+            .expect("a majority is there");
+        for (id, broker) in rest.into_iter().zip(started) {
+            cluster.brokers[id] = Some(broker);
+        }
+        cluster
+            .until("orders", "led", |partition| partition.leader >= 0)
+            .await;
+        check(
+            &read_all(cluster.client(), "orders", 3).await,
+            &acknowledged,
+        );
+        cluster.stop_all().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_cluster_is_founded_while_a_seed_is_there_and_says_nothing() {
     let cluster = TestCluster::planned(2);
     let silent = std::net::TcpListener::bind(&cluster.addresses()[1]).unwrap();
@@ -396,6 +425,43 @@ async fn a_replaced_disk_is_filled_again_even_that_of_the_founder() {
         &read_all(cluster.client(), "orders", 3).await,
         &acknowledged,
     );
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_in_the_place_of_a_broker_is_neither_followed_nor_named() {
+    let mut cluster = TestCluster::with_orders(1).await;
+    let addresses = cluster.addresses();
+    let others = Client::new(ClientConfig::new(addresses[1..].to_vec())).unwrap();
+    cluster.kill(0);
+    cluster.kill(1);
+    // Broker 2 has no majority now, and asks everybody for the controller.
+    let folder = tempfile::tempdir().unwrap();
+    let alone = Broker::builder()
+        .node_id(0)
+        .listen(&addresses[0])
+        .data_dir(folder.path())
+        .config()
+        .unwrap();
+    let stranger = start_again(alone).await;
+    sleep(Duration::from_secs(1)).await;
+    cluster.begin(1).await;
+    let id = cluster.brokers[2].as_ref().unwrap().cluster_id();
+    assert_eq!(cluster.brokers[1].as_ref().unwrap().cluster_id(), id);
+    assert_ne!(stranger.cluster_id(), id);
+    let begun = Instant::now();
+    loop {
+        let described = others.admin().describe_topics(&["orders".to_owned()]).await;
+        let (_, topic) = described.unwrap().pop().unwrap();
+        if let Ok(topic) = topic
+            && topic.partitions[0].isr.len() == 2
+        {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "the cluster does not go on");
+        sleep(Duration::from_millis(20)).await;
+    }
+    stranger.shutdown().await;
     cluster.stop_all().await;
 }
 

@@ -193,12 +193,13 @@ impl Controller {
 
     /// Whether that was decided.
     async fn fence(&self, brokers: &[(i32, i64)], why: &str) -> bool {
+        let silent = self.silent(&self.image());
         let decided = self
             .decide(|plan| {
                 for (id, epoch) in brokers {
                     if plan.check_epoch(*id, *epoch).is_ok() && plan.image().is_live(*id) {
                         tracing::warn!(broker = id, "a broker is fenced, because {why}");
-                        plan.fence(*id);
+                        plan.fence(*id, &silent);
                     }
                 }
             })
@@ -231,12 +232,10 @@ impl Controller {
             .await?;
         }
         let image = self.image();
-        let leaving: BTreeSet<i32> = image
-            .brokers()
-            .filter(|broker| broker.leaving)
-            .map(|broker| broker.id)
-            .collect();
-        let steps = leaving.iter().map(|id| self.remove_step(*id, false));
+        let leaves = || image.brokers().filter(|broker| broker.leaving);
+        let leaving: BTreeSet<i32> = leaves().map(|broker| broker.id).collect();
+        let steps =
+            leaves().map(|broker| self.remove_step(broker.id, Some(&broker.directory), false));
         for step in join_all(steps).await {
             if let Err(error) = step? {
                 tracing::warn!(%error, "a broker cannot be taken out of the cluster yet");

@@ -6,6 +6,8 @@
 //! away, so that it is waited for. Only a broker that says it lost records, or came back with
 //! another disk, is dropped all the same.
 
+use std::collections::BTreeSet;
+
 use super::ControllerError;
 use super::image::TopicImage;
 use super::operation::Election;
@@ -157,21 +159,21 @@ impl Plan<'_> {
     }
 
     /// A broker is not to be counted on any more: others lead what it led, and it is in sync only
-    /// where nobody else is.
-    pub(super) fn fence(&mut self, id: i32) {
+    /// where nobody else surely is. The `silent` may be gone, too.
+    pub(super) fn fence(&mut self, id: i32, silent: &BTreeSet<i32>) {
         let known = self.change_broker(id, |broker| {
             broker.fenced = true;
             broker.shutting_down = false;
         });
         if known {
-            self.leave(id, Loss::Nothing);
+            self.leave(id, Loss::Nothing, silent);
         }
     }
 
     /// A broker wants to stop.
     pub(super) fn shut_down(&mut self, id: i32) {
         if self.change_broker(id, |broker| broker.shutting_down |= !broker.fenced) {
-            self.leave(id, Loss::Nothing);
+            self.leave(id, Loss::Nothing, &BTreeSet::new());
         }
     }
 
@@ -182,7 +184,22 @@ impl Plan<'_> {
             broker.shutting_down = false;
         });
         if known {
+            self.count_on(id);
             self.elect_missing();
+        }
+    }
+
+    /// A live broker was heard of: where it is in sync, fenced ones need not be any more.
+    pub(super) fn count_on(&mut self, id: i32) {
+        for topic in self.topics() {
+            for (index, state) in &topic.partitions {
+                let stays = |other: &i32| *other == id || self.image().is_live(*other);
+                if state.isr.contains(&id) && !state.isr.iter().all(stays) {
+                    let mut next = state.clone();
+                    next.isr.retain(stays);
+                    self.settle(&topic, *index, next, Choice::Stay, None);
+                }
+            }
         }
     }
 
@@ -194,15 +211,16 @@ impl Plan<'_> {
         }
         self.change_broker(id, |broker| broker.disk_refuses = refuses);
         if refuses {
-            self.leave(id, Loss::Nothing);
+            self.leave(id, Loss::Nothing, &BTreeSet::new());
         } else {
             self.elect_missing();
         }
     }
 
     /// What follows for the partitions from the present standing of broker `id`, which is away or
-    /// begins anew.
-    pub(super) fn leave(&mut self, id: i32, loss: Loss) {
+    /// begins anew. If it lost nothing it stays in sync where the others that are may be gone with
+    /// their disks: the `silent`, and those that are fenced.
+    pub(super) fn leave(&mut self, id: i32, loss: Loss, silent: &BTreeSet<i32>) {
         for topic in self.topics() {
             for (index, state) in &topic.partitions {
                 if !state.replicas.contains(&id) {
@@ -212,8 +230,14 @@ impl Plan<'_> {
                 let others_in_sync = state.isr.iter().any(|other| *other != id);
                 let others = others_in_sync || state.elr.iter().any(|other| *other != id);
                 match loss {
-                    Loss::Nothing if others_in_sync => next.isr.retain(|other| *other != id),
-                    Loss::Nothing => {}
+                    Loss::Nothing => {
+                        let there = |other: &i32| {
+                            *other != id && self.image().is_live(*other) && !silent.contains(other)
+                        };
+                        if state.isr.iter().any(there) {
+                            next.isr.retain(|other| *other != id);
+                        }
+                    }
                     Loss::Tail => {
                         let had_all = state.isr.contains(&id) || state.elr.contains(&id);
                         next.isr.retain(|other| *other != id);

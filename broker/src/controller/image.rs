@@ -131,6 +131,15 @@ impl MetadataImage {
         self.brokers.get(&id).is_some_and(|broker| !broker.fenced)
     }
 
+    /// Whether a fenced broker is in sync somewhere only because `id`, which is, too, was not heard
+    /// of.
+    pub(crate) fn waits_for(&self, id: i32) -> bool {
+        let mut partitions = self.topics().flat_map(|topic| topic.partitions.values());
+        partitions.any(|state| {
+            state.isr.contains(&id) && !state.isr.iter().all(|other| self.is_live(*other))
+        })
+    }
+
     /// The brokers that may be given replicas.
     pub(crate) fn usable_brokers(&self) -> impl Iterator<Item = &BrokerRegistration> {
         self.brokers

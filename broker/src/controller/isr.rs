@@ -20,6 +20,10 @@ impl Plan<'_> {
         changes: &[IsrChange],
     ) -> Result<Vec<Result<PartitionState, ControllerError>>, ControllerError> {
         self.check_epoch(broker, broker_epoch)?;
+        // Whoever asks is there.
+        if self.image().is_live(broker) && self.image().waits_for(broker) {
+            self.count_on(broker);
+        }
         Ok(changes
             .iter()
             .map(|change| self.alter_one(broker, change))

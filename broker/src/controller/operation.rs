@@ -60,6 +60,9 @@ pub(crate) enum Operation {
     /// gone. With `at_once_if_dead`, a dead one's replicas are not waited for.
     RemoveBroker {
         id: i32,
+        /// The disk it has as far as the asking node knows: one that has joined under this id since
+        /// must not be taken out by a request that was long under way.
+        directory: Option<String>,
         at_once_if_dead: bool,
     },
 }

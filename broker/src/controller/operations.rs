@@ -211,9 +211,12 @@ impl Controller {
         id: i32,
         at_once_if_dead: bool,
     ) -> Result<RemovalProgress, ControllerError> {
+        let image = self.image();
+        let directory = image.broker(id).map(|broker| broker.directory.clone());
         match self
             .perform(Operation::RemoveBroker {
                 id,
+                directory,
                 at_once_if_dead,
             })
             .await?

@@ -1,7 +1,7 @@
 //! What holds of the metadata after any decisions in any order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) unclean: bool,
     /// Replicas of which the leader is just saying that they have everything.
     caught_up: Vec<i32>,
+    /// Brokers that are not heard of.
+    pub(super) silent: BTreeSet<i32>,
 }
 
 impl World {
@@ -44,6 +46,7 @@ impl World {
             lossy: None,
             unclean: settings.contains(&("unclean.leader.election.enable", "true")),
             caught_up: Vec::new(),
+            silent: BTreeSet::new(),
         }
     }
 
@@ -94,9 +97,20 @@ impl World {
             registration.directory = format!("disk-{id}-{disk}");
         }
         self.lossy = (lost_records || disk.is_some()).then_some(id);
-        let epoch = self.decide(|plan| plan.register(&registration, false));
+        let silent = self.silent.clone();
+        let epoch = self.decide(|plan| plan.register(&registration, false, &silent));
         self.lossy = None;
         epoch.unwrap()
+    }
+
+    pub(super) fn fence(&mut self, id: i32) {
+        let silent = self.silent.clone();
+        self.decide(|plan| plan.fence(id, &silent));
+    }
+
+    pub(super) fn heard(&mut self, id: i32, decide: impl FnOnce(&mut Plan<'_>)) {
+        self.silent.remove(&id);
+        self.decide(decide);
     }
 
     pub(super) fn create(&mut self, topic: NewTopic) {
@@ -136,6 +150,7 @@ impl World {
         let leader = self.state().leader;
         let epoch = self.image.broker(leader).map_or(-1, |broker| broker.epoch);
         self.caught_up = isr.to_vec();
+        self.silent.remove(&leader);
         let results = self.decide(|plan| plan.alter_isr(leader, epoch, &[change]));
         self.caught_up.clear();
         results
@@ -194,13 +209,10 @@ impl World {
             );
             assert_eq!(state.last_known_leader, None, "{state:?}");
         }
-        let fenced_in_sync = state
-            .isr
-            .iter()
-            .filter(|id| !self.image.is_live(**id))
-            .count();
+        let live = |id: &&i32| self.image.is_live(**id);
+        let counted_on = |id: &&i32| live(id) && !self.silent.contains(id);
         assert!(
-            fenced_in_sync == 0 || state.isr.len() == 1,
+            state.isr.iter().all(|id| live(&id)) || !state.isr.iter().any(|id| counted_on(&id)),
             "in sync though fenced: {state:?}"
         );
         let Some(old) = old else { return };
@@ -250,6 +262,8 @@ enum Step {
     },
     Unfence(i32),
     Fence(i32),
+    Silent(i32),
+    Heard(i32),
     ShutDown(i32),
     Disk(i32, bool),
     /// Bits say who.
@@ -272,6 +286,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(id, lost, new_disk)| Step::Register { id, lost, new_disk }),
         4 => id.clone().prop_map(Step::Unfence),
         4 => id.clone().prop_map(Step::Fence),
+        2 => id.clone().prop_map(Step::Silent),
+        2 => id.clone().prop_map(Step::Heard),
         1 => id.clone().prop_map(Step::ShutDown),
         2 => (id.clone(), any::<bool>()).prop_map(|(id, refuses)| Step::Disk(id, refuses)),
         6 => any::<u8>().prop_map(Step::Isr),
@@ -290,8 +306,18 @@ fn take(world: &mut World, step: Step) {
         Step::Register { id, lost, new_disk } => {
             world.register(id, new_disk, lost);
         }
-        Step::Unfence(id) => world.decide(|plan| plan.unfence(id)),
-        Step::Fence(id) => world.decide(|plan| plan.fence(id)),
+        Step::Unfence(id) => world.heard(id, |plan| plan.unfence(id)),
+        Step::Fence(id) => world.fence(id),
+        Step::Silent(id) => {
+            world.silent.insert(id);
+        }
+        Step::Heard(id) => {
+            if world.image.is_live(id) {
+                world.heard(id, |plan| plan.count_on(id));
+            }
+        }
+        // Neither is agreed to while somebody is silent.
+        Step::ShutDown(_) | Step::Disk(_, true) if !world.silent.is_empty() => {}
         Step::ShutDown(id) => world.decide(|plan| plan.shut_down(id)),
         Step::Disk(id, refuses) => world.decide(|plan| plan.disk_refuses(id, refuses)),
         Step::Isr(who) => {
@@ -346,7 +372,11 @@ fn take(world: &mut World, step: Step) {
             plan.rebalance(10);
         }),
         Step::Remove(id) => {
-            world.decide(|plan| drop(plan.remove_broker(id, false)));
+            let disk = world
+                .image
+                .broker(id)
+                .map(|broker| broker.directory.clone());
+            world.decide(|plan| drop(plan.remove_broker(id, disk.as_deref(), false)));
         }
     }
 }

@@ -10,10 +10,13 @@ use super::record::{BrokerRegistration, MetadataRecord};
 use crate::error_code;
 use crate::peer::Registration;
 
+/// Partitions an error names at most.
+const NAMED_MAX: usize = 5;
+
 impl Plan<'_> {
     /// Takes a starting process into the cluster; gives the epoch it has from now on. Whether a
     /// former process of this broker is still alive was found out before. With `at_once` it need
-    /// not catch up with the metadata first.
+    /// not catch up with the metadata first. The `silent` are live brokers that are not heard of.
     ///
     /// # Errors
     /// When it belongs to another cluster.
@@ -21,6 +24,7 @@ impl Plan<'_> {
         &mut self,
         registration: &Registration,
         at_once: bool,
+        silent: &BTreeSet<i32>,
     ) -> Result<i64, ControllerError> {
         match self.image().cluster_id() {
             None => self.push(MetadataRecord::Cluster {
@@ -70,7 +74,7 @@ impl Plan<'_> {
             disk_refuses: false,
             leaving: former.is_some_and(|former| former.leaving),
         });
-        self.leave(id, loss);
+        self.leave(id, loss, silent);
         if at_once {
             // Its high watermark may be lower than the one it had, which is no matter where it is
             // the only replica: everything is committed there.
@@ -95,10 +99,12 @@ impl Plan<'_> {
     /// its membership of the quorum are for the caller to take, when nothing is left on it.
     ///
     /// # Errors
-    /// When it is not there, or nobody could take its replicas.
+    /// When it is not there, has another disk than the one that is meant, or nobody could take its
+    /// replicas.
     pub(super) fn remove_broker(
         &mut self,
         id: i32,
+        directory: Option<&str>,
         at_once_if_dead: bool,
     ) -> Result<RemovalProgress, ControllerError> {
         let Some(broker) = self.image().broker(id) else {
@@ -107,6 +113,18 @@ impl Plan<'_> {
                 format!("broker {id} is not part of the cluster"),
             ));
         };
+        let Some(directory) = directory else {
+            return Err(ControllerError::new(
+                error_code::REQUEST_TIMED_OUT,
+                format!("broker {id} has joined just now; ask again"),
+            ));
+        };
+        if directory != broker.directory {
+            return Err(ControllerError::new(
+                error_code::BROKER_ID_NOT_REGISTERED,
+                format!("broker {id} was taken out; one with an empty disk has joined since"),
+            ));
+        }
         let at_once = at_once_if_dead && broker.fenced;
         let others: BTreeSet<i32> = self
             .usable()
@@ -119,6 +137,9 @@ impl Plan<'_> {
                 format!("broker {id} cannot be removed: there is no other live broker"),
             ));
         }
+        if at_once {
+            self.check_others_are_complete(id)?;
+        }
         self.change_broker(id, |broker| broker.leaving = true);
         let replicas = self.move_away(id)?;
         if at_once {
@@ -130,7 +151,35 @@ impl Plan<'_> {
         })
     }
 
-    /// Takes a dead broker off every partition that somebody else has all records of.
+    /// Whether every partition of a dead broker has another replica with all that was acknowledged.
+    fn check_others_are_complete(&self, id: i32) -> Result<(), ControllerError> {
+        let mut only = Vec::new();
+        for topic in self.topics() {
+            for (index, state) in &topic.partitions {
+                let mut complete = state.isr.iter().chain(&state.elr);
+                if state.replicas.contains(&id) && !complete.any(|other| *other != id) {
+                    only.push(format!("{}-{index}", topic.name));
+                }
+            }
+        }
+        if only.is_empty() {
+            return Ok(());
+        }
+        let more = only.len().saturating_sub(NAMED_MAX);
+        only.truncate(NAMED_MAX);
+        let mut named = only.join(", ");
+        if more > 0 {
+            named.push_str(&format!(" and {more} more"));
+        }
+        Err(ControllerError::new(
+            error_code::INVALID_REQUEST,
+            format!(
+                "broker {id} does not run and has the only complete copy of {named}; start it, or give these partitions up first: delete their topics, or let an incomplete copy lead with an unclean election"
+            ),
+        ))
+    }
+
+    /// Takes a dead broker off all its partitions, which others have all records of.
     fn drop_replicas(&mut self, id: i32) {
         for topic in self.topics() {
             for (index, state) in &topic.partitions {
@@ -138,13 +187,8 @@ impl Plan<'_> {
                     continue;
                 }
                 let mut next = state.clone();
-                next.replicas.retain(|other| *other != id);
-                let mut full = state.isr.iter().chain(&state.elr);
-                if next.replicas.is_empty() || !full.any(|other| *other != id) {
-                    tracing::error!(topic = %topic.name, partition = index, broker = id, "the only copy of a partition was on a removed broker");
-                    continue;
-                }
                 for list in [
+                    &mut next.replicas,
                     &mut next.isr,
                     &mut next.elr,
                     &mut next.adding,

@@ -9,7 +9,7 @@ use super::operation::{Operation, Outcome, RemovalProgress};
 use super::quorum::Member;
 use super::record::MetadataRecord;
 use super::topics::NewTopic;
-use super::{Controller, ControllerError, membership};
+use super::{Controller, ControllerError, MetadataImage, membership};
 use crate::error_code;
 use crate::peer::{
     ClusterRequest, ClusterResponse, Heartbeat, HeartbeatAnswer, JoinRequest, Joined, Registration,
@@ -168,9 +168,11 @@ impl Controller {
             }
             Operation::RemoveBroker {
                 id,
+                directory,
                 at_once_if_dead,
             } => {
-                let progress = self.remove_step(id, at_once_if_dead).await?;
+                let directory = directory.as_deref();
+                let progress = self.remove_step(id, directory, at_once_if_dead).await?;
                 (Outcome::RemoveBroker(progress), self.image())
             }
         };
@@ -180,13 +182,14 @@ impl Controller {
     /// Registers a process. One that takes the id of another that is alive is refused.
     async fn take_registration(&self, registration: Registration) -> Result<i64, ControllerError> {
         let id = registration.broker;
-        let (fits, _) = self
-            .decide(|plan| {
-                plan.image()
-                    .cluster_id()
-                    .is_none_or(|cluster| **cluster == *registration.cluster_id)
-            })
+        let (cluster_id, _) = self
+            .decide(|plan| plan.image().cluster_id().cloned())
             .await?;
+        if cluster_id.is_none() && id != self.me() {
+            // Whoever asks now belongs to another cluster, which must not become this one's name.
+            return Err(being_founded());
+        }
+        let fits = cluster_id.is_none_or(|cluster_id| *cluster_id == *registration.cluster_id);
         if fits && !self.quorum.members().contains_key(&id) {
             return Err(ControllerError::new(
                 error_code::BROKER_ID_NOT_REGISTERED,
@@ -199,11 +202,12 @@ impl Controller {
             self.check_id_is_free(id, registration.incarnation, &registration.endpoints)
                 .await?;
         }
+        let silent = self.silent(&self.image());
         let (epoch, image) = self
             .decide(|plan| {
                 // The first process of a cluster has nobody to wait for.
                 let alone = plan.image().brokers().all(|broker| broker.id == id);
-                plan.register(&registration, alone && id == self.me())
+                plan.register(&registration, alone && id == self.me(), &silent)
             })
             .await?;
         let epoch = epoch.inspect_err(
@@ -274,7 +278,7 @@ impl Controller {
     ) -> Result<HeartbeatAnswer, ControllerError> {
         let id = heartbeat.broker;
         let mut image = self.image();
-        let known = |image: &super::MetadataImage| {
+        let known = |image: &MetadataImage| {
             image
                 .broker(id)
                 .filter(|broker| broker.epoch == heartbeat.broker_epoch)
@@ -288,10 +292,13 @@ impl Controller {
             checked?;
             image = newest;
         }
-        let caught_up = self
-            .sessions
-            .lock()
-            .heard(&heartbeat, image.version(), Instant::now());
+        let (was_silent, caught_up) = {
+            let lately = self.lately();
+            let mut sessions = self.sessions.lock();
+            let was_silent = !sessions.heard_since(id, lately);
+            let caught_up = sessions.heard(&heartbeat, image.version(), Instant::now());
+            (was_silent, caught_up)
+        };
         let Some(broker) = known(&image) else {
             return Err(ControllerError::new(
                 error_code::STALE_BROKER_EPOCH,
@@ -299,6 +306,11 @@ impl Controller {
             ));
         };
         let epoch = heartbeat.broker_epoch;
+        if was_silent && !broker.fenced && image.waits_for(id) {
+            image = self
+                .decide_about(id, epoch, |plan| plan.count_on(id))
+                .await?;
+        }
         if heartbeat.shutting_down {
             if !broker.fenced && !broker.shutting_down {
                 if self.somebody_is_silent(id, &image) {
@@ -368,20 +380,30 @@ impl Controller {
 
     /// Whether others can take over what `id` leads. With nobody there, to decide it would only be one more write for
     /// its disk to refuse.
-    fn may_hand_over(&self, id: i32, image: &super::MetadataImage) -> bool {
+    fn may_hand_over(&self, id: i32, image: &MetadataImage) -> bool {
         image.usable_brokers().any(|other| other.id != id) && !self.somebody_is_silent(id, image)
     }
 
-    /// Whether a live broker other than `id` has missed its last heartbeats, or sent none to this controller yet.
-    fn somebody_is_silent(&self, id: i32, image: &super::MetadataImage) -> bool {
-        let Some(lately) = Instant::now().checked_sub(self.session_timeout() / 2) else {
-            return false;
-        };
+    fn somebody_is_silent(&self, id: i32, image: &MetadataImage) -> bool {
+        self.silent(image).iter().any(|other| *other != id)
+    }
+
+    /// Live brokers, other than this one, that have missed their last heartbeats, or sent none to
+    /// this controller yet.
+    pub(super) fn silent(&self, image: &MetadataImage) -> BTreeSet<i32> {
         let sessions = self.sessions.lock();
         image
             .brokers()
-            .filter(|other| other.id != id && !other.fenced)
-            .any(|other| !sessions.heard_since(other.id, lately))
+            .map(|broker| broker.id)
+            .filter(|id| *id != self.me() && image.is_live(*id))
+            .filter(|id| !sessions.heard_since(*id, self.lately()))
+            .collect()
+    }
+
+    /// Who has been heard of since then is there.
+    fn lately(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_sub(self.session_timeout() / 2).unwrap_or(now)
     }
 
     /// Makes a node a member of the quorum, without a vote at first.
@@ -393,10 +415,7 @@ impl Controller {
             .decide(|plan| plan.image().cluster_id().cloned())
             .await?;
         let Some(cluster_id) = cluster_id else {
-            return Err(ControllerError::new(
-                error_code::NOT_CONTROLLER,
-                "the cluster is being founded",
-            ));
+            return Err(being_founded());
         };
         if let Some(meant) = &request.cluster_id
             && **meant != *cluster_id
@@ -442,6 +461,7 @@ impl Controller {
     pub(super) async fn remove_step(
         &self,
         id: i32,
+        directory: Option<&str>,
         at_once_if_dead: bool,
     ) -> Result<Result<RemovalProgress, ControllerError>, ControllerError> {
         let member = self.quorum.members().contains_key(&id);
@@ -454,7 +474,7 @@ impl Controller {
                         gone: false,
                     });
                 }
-                plan.remove_broker(id, at_once_if_dead)
+                plan.remove_broker(id, directory, at_once_if_dead)
             })
             .await?;
         let progress = match progress {
@@ -504,4 +524,8 @@ impl Controller {
             max,
         )
     }
+}
+
+fn being_founded() -> ControllerError {
+    ControllerError::new(error_code::NOT_CONTROLLER, "the cluster is being founded")
 }

@@ -31,7 +31,7 @@ fn reassign(world: &mut World, replicas: Option<&[i32]>) -> Result<(), i16> {
 fn the_next_in_sync_replica_leads_when_the_leader_is_fenced() {
     let mut world = World::of(3, &[]);
     world.assigned(&[2, 3, 1]);
-    world.decide(|plan| plan.fence(2));
+    world.fence(2);
     let state = world.state();
     assert_eq!((state.leader, state.leader_epoch), (3, 1));
     assert_eq!(state.isr, [3, 1]);
@@ -41,8 +41,8 @@ fn the_next_in_sync_replica_leads_when_the_leader_is_fenced() {
 fn the_last_in_sync_replica_is_waited_for() {
     let mut world = World::of(2, &[]);
     world.assigned(&[1, 2]);
-    world.decide(|plan| plan.fence(2));
-    world.decide(|plan| plan.fence(1));
+    world.fence(2);
+    world.fence(1);
     assert_eq!((world.state().leader, world.state().isr), (-1, vec![1]));
     world.decide(|plan| plan.unfence(2));
     assert_eq!(world.state().leader, -1, "broker 2 may lack records");
@@ -54,14 +54,14 @@ fn the_last_in_sync_replica_is_waited_for() {
 fn an_eligible_replica_leads_when_the_in_sync_ones_are_gone() {
     let mut world = World::of(3, &[TWO_IN_SYNC]);
     world.assigned(&[1, 2, 3]);
-    world.decide(|plan| plan.fence(2));
+    world.fence(2);
     assert!(
         world.state().elr.is_empty(),
         "two are in sync, which is enough to commit"
     );
-    world.decide(|plan| plan.fence(3));
+    world.fence(3);
     assert_eq!((world.state().isr, world.state().elr), (vec![1], vec![3]));
-    world.decide(|plan| plan.fence(1));
+    world.fence(1);
     world.decide(|plan| plan.unfence(2));
     assert_eq!(world.state().leader, -1, "broker 2 is not eligible");
     world.decide(|plan| plan.unfence(3));
@@ -73,7 +73,7 @@ fn an_eligible_replica_leads_when_the_in_sync_ones_are_gone() {
 fn nobody_is_eligible_any_more_when_fewer_have_to_be_in_sync() {
     let mut world = World::of(2, &[TWO_IN_SYNC]);
     world.assigned(&[1, 2]);
-    world.decide(|plan| plan.fence(2));
+    world.fence(2);
     assert_eq!(world.state().elr, [2]);
     let change = super::ConfigChange {
         key: "min.insync.replicas".to_owned(),
@@ -104,6 +104,46 @@ fn a_broker_that_lost_records_leads_only_where_nobody_else_could() {
 }
 
 #[test]
+fn one_that_lost_nothing_stays_in_sync_while_the_others_may_be_gone() {
+    let mut world = World::of(3, &[]);
+    world.assigned(&[1, 2]);
+    world.silent = BTreeSet::from([1, 3]);
+    world.register(2, None, false);
+    assert_eq!((world.state().leader, world.state().isr), (1, vec![1, 2]));
+    // The disk of the other was replaced meanwhile.
+    world.register(1, Some(9), false);
+    assert_eq!((world.state().leader, world.state().isr), (-1, vec![2]));
+    world.decide(|plan| plan.unfence(2));
+    assert_eq!((world.state().leader, world.state().isr), (2, vec![2]));
+}
+
+#[test]
+fn a_fenced_broker_is_in_sync_until_another_that_is_was_heard_of() {
+    let mut world = World::of(3, &[]);
+    world.assigned(&[1, 2, 3]);
+    world.silent = BTreeSet::from([2, 3]);
+    world.fence(1);
+    assert_eq!((world.state().leader, world.state().isr.len()), (2, 3));
+    world.heard(3, |plan| plan.count_on(3));
+    assert_eq!((world.state().leader, world.state().isr), (2, vec![2, 3]));
+    // So is one that says who is in sync.
+    world.decide(|plan| plan.unfence(1));
+    drop(world.alter(&[1, 2, 3]));
+    world.silent = BTreeSet::from([2, 3]);
+    world.fence(1);
+    assert_eq!(world.state().isr, [1, 2, 3]);
+    drop(world.alter(&[2, 3]));
+    assert_eq!((world.state().leader, world.state().isr), (2, vec![2, 3]));
+    // Both are gone: whoever comes first leads.
+    world.silent = BTreeSet::from([2, 3]);
+    world.fence(2);
+    world.fence(3);
+    assert_eq!((world.state().leader, world.state().isr), (-1, vec![2, 3]));
+    world.heard(3, |plan| plan.unfence(3));
+    assert_eq!((world.state().leader, world.state().isr), (3, vec![3]));
+}
+
+#[test]
 fn a_replaced_disk_never_leads_with_nothing() {
     let mut world = World::of(2, &[]);
     world.assigned(&[1]);
@@ -124,7 +164,7 @@ fn an_unclean_leader_is_elected_only_where_that_is_allowed() {
         let mut world = World::of(2, settings);
         world.assigned(&[1, 2]);
         world.alter(&[1]).unwrap();
-        world.decide(|plan| plan.fence(1));
+        world.fence(1);
         assert_eq!(world.state().leader, leader);
     }
 }
@@ -154,7 +194,7 @@ fn a_broker_whose_disk_refuses_leads_and_is_in_sync_only_where_nobody_else_is() 
         Err(error_code::INELIGIBLE_REPLICA),
         "it has everything, but could take nothing more"
     );
-    world.decide(|plan| plan.fence(3));
+    world.fence(3);
     world.decide(|plan| plan.disk_refuses(2, true));
     assert_eq!((world.state().leader, world.state().isr), (2, vec![2]));
     // Who can be written to takes over as soon as it has everything.
@@ -171,7 +211,7 @@ fn the_first_process_of_a_cluster_of_one_keeps_its_epochs_unless_it_lost_records
         let mut registration = world.registration(1);
         registration.lost_records = lost;
         world
-            .decide(|plan| plan.register(&registration, true))
+            .decide(|plan| plan.register(&registration, true, &BTreeSet::new()))
             .unwrap();
         let state = world.state();
         assert_eq!((state.leader, state.leader_epoch), (1, epoch));
@@ -214,7 +254,7 @@ fn in_sync_replicas_are_taken_only_from_the_present_leader_about_present_process
         code(&mut world, 1, epoch, change),
         Ok(Err(error_code::INELIGIBLE_REPLICA))
     );
-    world.decide(|plan| plan.fence(3));
+    world.fence(3);
     assert_eq!(world.alter(&[1, 2, 3]), Err(error_code::INELIGIBLE_REPLICA));
 }
 
@@ -285,7 +325,7 @@ fn a_move_is_cancelled_or_replaced() {
 fn the_preferred_leader_is_elected_when_it_is_in_sync() {
     let mut world = World::of(2, &[]);
     world.assigned(&[1, 2]);
-    world.decide(|plan| plan.fence(1));
+    world.fence(1);
     world.decide(|plan| plan.unfence(1));
     let named = [(TOPIC.to_owned(), 0)];
     let elect = |world: &mut World| {
@@ -309,7 +349,7 @@ fn replicas_are_spread_over_brokers_and_racks() {
         let mut registration = world.registration(id);
         registration.rack = Some(format!("rack-{}", id % 3));
         world
-            .decide(|plan| plan.register(&registration, false))
+            .decide(|plan| plan.register(&registration, false, &BTreeSet::new()))
             .unwrap();
         world.decide(|plan| plan.unfence(id));
     }
@@ -342,7 +382,7 @@ fn replicas_are_spread_over_brokers_and_racks() {
 #[test]
 fn more_replicas_than_live_brokers_are_refused_with_their_number() {
     let mut world = World::of(3, &[]);
-    world.decide(|plan| plan.fence(3));
+    world.fence(3);
     let topic = NewTopic {
         replication_factor: 3,
         ..NewTopic::named(TOPIC)
@@ -456,12 +496,16 @@ fn a_person_who_chose_the_number_of_copies_has_the_last_word() {
 fn a_broker_leaves_when_others_have_its_replicas() {
     let mut world = World::of(3, &[]);
     world.assigned(&[1, 2]);
-    let progress = world.decide(|plan| plan.remove_broker(1, false)).unwrap();
+    let progress = world
+        .decide(|plan| plan.remove_broker(1, Some("disk-1"), false))
+        .unwrap();
     assert_eq!(progress.replicas, 1);
     assert_eq!(world.state().adding, [3]);
     drop(world.alter(&[1, 2, 3]));
     assert_eq!(world.state().replicas, [3, 2]);
-    let progress = world.decide(|plan| plan.remove_broker(1, false)).unwrap();
+    let progress = world
+        .decide(|plan| plan.remove_broker(1, Some("disk-1"), false))
+        .unwrap();
     assert_eq!(progress.replicas, 0);
     world.decide(|plan| plan.forget(1));
     assert!(world.image.broker(1).is_none());
@@ -471,23 +515,67 @@ fn a_broker_leaves_when_others_have_its_replicas() {
 fn only_a_dead_broker_goes_before_its_replicas_are_elsewhere() {
     let mut world = World::of(3, &[]);
     world.assigned(&[1, 2]);
-    let progress = world.decide(|plan| plan.remove_broker(1, true)).unwrap();
+    let progress = world
+        .decide(|plan| plan.remove_broker(1, Some("disk-1"), true))
+        .unwrap();
     assert_eq!((progress.replicas, world.state().adding), (1, vec![3]));
-    world.decide(|plan| plan.fence(1));
-    let progress = world.decide(|plan| plan.remove_broker(1, true)).unwrap();
+    world.fence(1);
+    let progress = world
+        .decide(|plan| plan.remove_broker(1, Some("disk-1"), true))
+        .unwrap();
     assert_eq!(progress.replicas, 0);
     assert!(!world.state().replicas.contains(&1));
+}
+
+#[test]
+fn a_dead_broker_with_the_only_complete_copy_stays() {
+    let mut world = World::of(3, &[]);
+    world.assigned(&[1, 2]);
+    world.fence(2);
+    world.fence(1);
+    assert_eq!(world.state().isr, [1]);
+    world.decide(|plan| plan.unfence(2));
+    let error = world
+        .decide(|plan| plan.remove_broker(1, Some("disk-1"), true))
+        .unwrap_err();
+    assert!(error.message.contains("only complete copy of"), "{error}");
+    assert!(!world.image.broker(1).unwrap().leaving);
+    assert!(
+        world
+            .decide(|plan| plan.remove_broker(2, Some("disk-2"), true))
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_request_that_is_late_takes_out_no_broker_with_another_disk() {
+    let mut world = World::of(2, &[]);
+    for (disk, code) in [
+        (Some("replaced"), error_code::BROKER_ID_NOT_REGISTERED),
+        (None, error_code::REQUEST_TIMED_OUT),
+    ] {
+        let error = world
+            .decide(|plan| plan.remove_broker(2, disk, false))
+            .unwrap_err();
+        assert_eq!(error.code, code);
+    }
 }
 
 #[test]
 fn where_there_is_nobody_to_take_a_replica_the_others_do_without() {
     let mut world = World::of(2, &[]);
     world.assigned(&[1, 2]);
-    world.decide(|plan| plan.fence(2));
-    let progress = world.decide(|plan| plan.remove_broker(2, false)).unwrap();
+    world.fence(2);
+    let progress = world
+        .decide(|plan| plan.remove_broker(2, Some("disk-2"), false))
+        .unwrap();
     assert_eq!(progress.replicas, 0);
     assert_eq!((world.state().replicas, world.state().leader), (vec![1], 1));
-    assert!(world.decide(|plan| plan.remove_broker(1, false)).is_err());
+    assert!(
+        world
+            .decide(|plan| plan.remove_broker(1, Some("disk-1"), false))
+            .is_err()
+    );
 }
 
 #[test]
@@ -496,7 +584,7 @@ fn another_cluster_is_refused() {
     let mut registration = world.registration(2);
     registration.cluster_id = "other".to_owned();
     let error = world
-        .decide(|plan| plan.register(&registration, false))
+        .decide(|plan| plan.register(&registration, false, &BTreeSet::new()))
         .unwrap_err();
     assert_eq!(error.code, error_code::INCONSISTENT_CLUSTER_ID);
 }
