@@ -12,8 +12,10 @@
 mod backoff;
 mod clients;
 mod connector;
+mod connector_store;
 mod converters;
 mod error;
+mod internal_topic;
 mod offsets;
 mod pace;
 mod place;
@@ -34,4 +36,4 @@ pub mod standalone;
 
 pub use error::WorkerError;
 pub use state::{ConnectorStatus, State, TaskStatus, WorkerStatus};
-pub use worker::{Stopped, Worker};
+pub use worker::{Restored, Stopped, Worker};

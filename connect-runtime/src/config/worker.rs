@@ -1,6 +1,7 @@
 //! The keys of a standalone worker.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +81,24 @@ pub const KEYS: &[Key] = &[
         Kind::Integer(-1, 32_767),
         Some("-1"),
         "Copies of that topic when the worker creates it; -1 is the broker's default.",
+    ),
+    Key::new(
+        "config.storage.topic",
+        Kind::Text,
+        None,
+        "The compacted topic, of this worker alone, that keeps connectors made by REST; connect-configs with the embedded broker, otherwise none unless it is set.",
+    ),
+    Key::new(
+        "config.storage.replication.factor",
+        Kind::Integer(-1, 32_767),
+        Some("-1"),
+        "Copies of that topic when the worker creates it; -1 is the broker's default.",
+    ),
+    Key::new(
+        "connector.files.watch",
+        Kind::Boolean,
+        Some("true"),
+        "Whether a saved change of a connector's file on the command line is applied at once.",
     ),
     Key::new(
         "connector.client.config.override.policy",
@@ -234,8 +253,6 @@ pub const KEYS: &[Key] = &[
         "it is always the JSON converter without schemas",
     ),
     Key::without_effect("group.id", DISTRIBUTED),
-    Key::without_effect("config.storage.topic", DISTRIBUTED),
-    Key::without_effect("config.storage.replication.factor", DISTRIBUTED),
     Key::without_effect("status.storage.topic", DISTRIBUTED),
     Key::without_effect("status.storage.partitions", DISTRIBUTED),
     Key::without_effect("status.storage.replication.factor", DISTRIBUTED),
@@ -251,7 +268,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Keys that start so belong to somebody else: a converter, a client, the embedded broker, the
-/// settings of the offsets topic.
+/// settings of an internal topic.
 pub const PREFIXES: &[&str] = &[
     "key.converter.",
     "value.converter.",
@@ -298,9 +315,40 @@ pub struct ConnectionConfig {
     pub connections_max_idle: Duration,
 }
 
-/// The topic of the source offsets.
+/// What an internal topic keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// How far sources are.
+    Offsets,
+    /// Connectors made by REST.
+    Connectors,
+}
+
+impl Keeps {
+    /// What the worker's keys about the topic start with.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Offsets => "offset.storage",
+            Self::Connectors => "config.storage",
+        }
+    }
+}
+
+impl fmt::Display for Keeps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Offsets => "source offsets",
+            Self::Connectors => "connectors",
+        })
+    }
+}
+
+/// A topic in which the worker keeps something of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OffsetTopicConfig {
+pub struct InternalTopicConfig {
+    /// What it keeps.
+    pub keeps: Keeps,
     /// Its name.
     pub name: String,
     /// Partitions when it is created.
@@ -329,7 +377,11 @@ pub struct WorkerConfig {
     /// How long all tasks together may take to stop.
     pub shutdown_timeout: Duration,
     /// The topic of the source offsets.
-    pub offset_topic: OffsetTopicConfig,
+    pub offset_topic: InternalTopicConfig,
+    /// The topic of the connectors made by REST; `None` where they end with the worker.
+    pub config_topic: Option<InternalTopicConfig>,
+    /// Whether changes of connectors' files are applied at once.
+    pub watch_files: bool,
     /// Whether connectors may override client settings.
     pub client_overrides_allowed: bool,
     /// Whether `topic.creation.…` keys are obeyed.
@@ -376,6 +428,8 @@ impl WorkerConfig {
             offset_flush_timeout: reader.millis("offset.flush.timeout.ms"),
             shutdown_timeout: reader.millis("task.shutdown.graceful.timeout.ms"),
             offset_topic: offset_topic(&reader, settings),
+            config_topic: config_topic(&mut reader, settings),
+            watch_files: reader.boolean("connector.files.watch"),
             client_overrides_allowed: reader
                 .text("connector.client.config.override.policy")
                 .is_some_and(|policy| policy.eq_ignore_ascii_case("all")),
@@ -468,8 +522,37 @@ fn converter(reader: &TableReader<'_>, settings: &Settings, role: &str) -> Conve
     }
 }
 
-fn offset_topic(reader: &TableReader<'_>, settings: &Settings) -> OffsetTopicConfig {
-    let mut topic_settings = settings.with_prefix("offset.storage.");
+fn offset_topic(reader: &TableReader<'_>, settings: &Settings) -> InternalTopicConfig {
+    let partitions = i32::try_from(reader.integer("offset.storage.partitions")).unwrap_or(1);
+    let name = reader.owned("offset.storage.topic");
+    internal_topic(reader, settings, Keeps::Offsets, name, partitions)
+}
+
+/// Workers that read one topic run the same connectors, so a cluster that others may use has no
+/// default: `connect-configs` there is most likely that of distributed workers.
+fn config_topic(reader: &mut TableReader<'_>, settings: &Settings) -> Option<InternalTopicConfig> {
+    let configured = reader.text("config.storage.topic");
+    let embedded = settings.text("bootstrap.servers").is_none();
+    let name = configured.or_else(|| embedded.then_some("connect-configs"))?;
+    if reader.text("offset.storage.topic") == Some(name) {
+        let message =
+            format!("expected a topic of its own, got \"{name}\", which keeps the source offsets");
+        let problem = settings.problem("config.storage.topic", message);
+        reader.problems.push(problem);
+    }
+    let name = name.to_owned();
+    Some(internal_topic(reader, settings, Keeps::Connectors, name, 1))
+}
+
+fn internal_topic(
+    reader: &TableReader<'_>,
+    settings: &Settings,
+    keeps: Keeps,
+    name: String,
+    partitions: i32,
+) -> InternalTopicConfig {
+    let prefix = keeps.prefix();
+    let mut topic_settings = settings.with_prefix(&format!("{prefix}."));
     for own in [
         "topic",
         "partitions",
@@ -479,11 +562,12 @@ fn offset_topic(reader: &TableReader<'_>, settings: &Settings) -> OffsetTopicCon
     ] {
         topic_settings.remove(own);
     }
-    OffsetTopicConfig {
-        name: reader.owned("offset.storage.topic"),
-        partitions: i32::try_from(reader.integer("offset.storage.partitions")).unwrap_or(1),
-        replication_factor: i16::try_from(reader.integer("offset.storage.replication.factor"))
-            .unwrap_or(-1),
+    let replication_factor = reader.integer(&format!("{prefix}.replication.factor"));
+    InternalTopicConfig {
+        keeps,
+        name,
+        partitions,
+        replication_factor: i16::try_from(replication_factor).unwrap_or(-1),
         settings: topic_settings,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use connect_core::ConnectorKind;
 
@@ -38,7 +39,7 @@ pub(super) fn mention(text: &str) {
 pub(super) fn running(
     worker: &Worker,
     rest: Option<&RestListeners>,
-    connectors: &[ConnectorConfig],
+    connectors: &[Arc<ConnectorConfig>],
     embedded: bool,
 ) -> String {
     let servers = worker.bootstrap_servers().join(",");
@@ -63,7 +64,7 @@ fn lines(
     broker: &str,
     rest: &[SocketAddr],
     offset_topic: &str,
-    connectors: &[ConnectorConfig],
+    connectors: &[Arc<ConnectorConfig>],
     servers: &str,
 ) -> String {
     let mut lines = vec![
@@ -78,7 +79,12 @@ fn lines(
             .collect();
         lines.push(format!("  rest     {}", urls.join(", ")));
     }
-    lines.extend(connectors.iter().take(CONNECTORS_MAX).map(connector));
+    lines.extend(
+        connectors
+            .iter()
+            .take(CONNECTORS_MAX)
+            .map(|config| connector(config)),
+    );
     if let Some(more) = connectors
         .len()
         .checked_sub(CONNECTORS_MAX)
@@ -126,7 +132,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// What to type next.
-fn next(connectors: &[ConnectorConfig], servers: &str) -> String {
+fn next(connectors: &[Arc<ConnectorConfig>], servers: &str) -> String {
     let file = |kind| {
         let mut of_kind = connectors.iter().filter(move |config| config.kind == kind);
         of_kind.find_map(|config| config.map.get("file"))

@@ -5,6 +5,7 @@ mod connectors;
 mod program;
 mod rest;
 mod sinks;
+mod stored;
 mod transforms;
 mod world;
 
