@@ -5,101 +5,15 @@
 
 mod world;
 
-use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
-use world::{Broker, wait_for_content};
-
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// A folder with the shipped configuration, the worker on a port of its own.
-struct Job {
-    folder: TempDir,
-    files: [&'static str; 3],
-}
-
-/// A worker as a process; killed at the end if the test did not stop it.
-struct Running {
-    child: Child,
-    /// What it printed until it was running.
-    banner: Vec<String>,
-}
-
-impl Job {
-    fn new(files: [&'static str; 3]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
-        for file in files {
-            let text = fs::read_to_string(shipped.join(file)).unwrap();
-            fs::write(folder.path().join(file), text.replace(":9092", ":0")).unwrap();
-        }
-        Self { folder, files }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn append(&self, text: &str) {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("test.txt"))
-            .unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn expect(&self, text: &str) {
-        wait_for_content(&self.path("test.sink.txt"), text, LIMIT);
-    }
-
-    fn start(&self) -> Running {
-        self.start_with(Stdio::inherit())
-    }
-
-    fn start_with(&self, errors: Stdio) -> Running {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_connect-standalone"))
-            .args(self.files)
-            .current_dir(self.folder.path())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let mut banner = Vec::new();
-        for line in output.lines() {
-            let line = line.unwrap();
-            let last = line.starts_with("stop:");
-            banner.push(line);
-            if last {
-                break;
-            }
-        }
-        Running { child, banner }
-    }
-}
-
-impl Running {
-    /// Asks it to stop, as Ctrl-C does, and gives its exit code.
-    fn interrupt(mut self) -> Option<i32> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::INT).unwrap();
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
+use world::Broker;
+use world::job::{Job, LIMIT, Running};
 
 #[test]
 fn lines_arrive_in_order_and_a_restart_brings_only_new_ones() {

@@ -9,8 +9,9 @@
 //! otherwise, and takes no orders from web pages: not from those of another origin, nor, while it is
 //! for this machine alone, under a name that somebody else's name server may have given it.
 //!
-//! Connectors that are created or changed here live as long as the worker; files are read again at its
-//! next start, and nothing is written to them.
+//! What is done to a connector here is stored before it is answered, and outlives the worker. What is
+//! done to one that a file on the command line has holds until that file is read again, at the next
+//! start or when it is saved; nothing is ever written to it.
 
 mod body;
 mod connectors;
