@@ -137,9 +137,16 @@ impl ConnectorStore {
         };
         let mut closed = self.closed.subscribe();
         let append = async {
-            self.there.get_or_try_init(|| self.create()).await?;
-            let appended = self.append(&records).await;
-            appended.map_err(|source| WorkerError::NotStored {
+            let deadline = Instant::now() + WRITE_TIMEOUT;
+            let there = self.there.get_or_try_init(|| self.create());
+            let written = match timeout_at(deadline, there).await {
+                Ok(there) => {
+                    there?;
+                    self.append(&records, deadline).await
+                }
+                Err(_) => Err(too_late("creating the topic".to_owned())),
+            };
+            written.map_err(|source| WorkerError::NotStored {
                 name: name.to_owned(),
                 topic: self.topic.name.clone(),
                 source,
@@ -163,9 +170,12 @@ impl ConnectorStore {
         check_partitions(&self.topic, partitions)
     }
 
-    async fn append(&self, records: &[ProducerRecord]) -> Result<(), ClientError> {
+    async fn append(
+        &self,
+        records: &[ProducerRecord],
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
         let partition = TopicPartition::new(self.topic.name.as_str(), 0);
-        let deadline = Instant::now() + WRITE_TIMEOUT;
         let mut backoff = Backoff::new(WRITE_RETRY, WRITE_RETRY_MAX);
         loop {
             let write = self.client.write(&partition, records, None);
@@ -173,12 +183,7 @@ impl ConnectorStore {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) if error.is_retriable() => error,
                 Ok(Err(error)) => return Err(error),
-                Err(_) => {
-                    return Err(ClientError::Timeout {
-                        what: format!("a write to {partition}"),
-                        after: WRITE_TIMEOUT,
-                    });
-                }
+                Err(_) => return Err(too_late(format!("a write to {partition}"))),
             };
             let pause = backoff.failed();
             if Instant::now() + pause >= deadline {
@@ -187,6 +192,13 @@ impl ConnectorStore {
             tracing::debug!("a connector is not stored yet: {error}");
             tokio::time::sleep(pause).await;
         }
+    }
+}
+
+fn too_late(what: String) -> ClientError {
+    ClientError::Timeout {
+        what,
+        after: WRITE_TIMEOUT,
     }
 }
 
@@ -256,8 +268,9 @@ impl Contents {
         let age_ms = platform::clock::unix_millis().saturating_sub(self.session_key_ms);
         if self.session_key_ms > 0 && age_ms < SESSION_KEY_YOUNG_MS {
             tracing::warn!(
-                "topic \"{}\" is that of distributed workers which were at work {} minutes ago; if they \
-                 still are, its connectors run twice: stop them, or name another topic with {}.topic",
+                "topic \"{}\" is that of distributed workers, whose session key is {} minutes old; if they \
+                 are still at work, its connectors run twice: stop them, or name another topic with \
+                 {}.topic",
                 topic.name,
                 age_ms / 60_000,
                 topic.keeps.prefix()

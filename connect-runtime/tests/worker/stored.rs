@@ -160,6 +160,23 @@ async fn a_topic_that_would_lose_connectors_or_their_order_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connector_is_not_made_where_its_topic_cannot_be() {
+    let world = World::start().await;
+    let keys = [
+        ("config.storage.topic", TOPIC),
+        ("config.storage.replication.factor", "3"),
+    ];
+    let worker = world.worker_with(&keys).await;
+    let refused = worker.create(world.sink("first", "kept", "")).await;
+    let text = refused.unwrap_err().to_string();
+    let expected = "topic \"kept-connectors\" cannot keep connectors: it could not be created: ";
+    assert!(text.starts_with(expected), "{text}");
+    assert_eq!(worker.names().await.unwrap(), Vec::<String>::new());
+    worker.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_wins_over_a_stored_connector_which_waits_for_a_start_without_the_file() {
     let world = World::start().await;
     let worker = worker(&world).await;
