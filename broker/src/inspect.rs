@@ -30,6 +30,8 @@ pub struct ReplicaView {
     pub high_watermark: i64,
     /// The next offset.
     pub log_end: i64,
+    /// Who it proposed to be in sync, as a leader that was not answered yet.
+    pub proposed: Vec<i32>,
 }
 
 /// A partition, as the metadata on this broker has it.
@@ -67,6 +69,8 @@ pub struct BrokerView {
 pub struct ClusterView {
     /// Grows with every change.
     pub version: u64,
+    /// The active controller, -1 for none.
+    pub controller: i32,
     /// Those that vote in the metadata quorum; none while that changes.
     pub voters: Vec<i32>,
     /// Those registered.
@@ -110,6 +114,7 @@ impl Inspector {
                 log_start: offsets.log_start,
                 high_watermark: offsets.high_watermark,
                 log_end: offsets.log_end,
+                proposed: partition.proposed_isr(),
             }
         };
         node.replicas.list().iter().map(view).collect()
@@ -138,6 +143,7 @@ impl Inspector {
         });
         Some(ClusterView {
             version: image.version(),
+            controller: node.controller.leadership().leader.unwrap_or(-1),
             voters: node.controller.voters(),
             brokers: brokers.collect(),
             partitions: partitions.collect(),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use broker::{Broker, BrokerError};
 use kafka_client::{
-    AutoOffsetReset, Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, PartitionInfo,
-    Producer, ProducerConfig, ProducerRecord, TopicPartition,
+    AutoOffsetReset, Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, OffsetSpec,
+    PartitionInfo, Producer, ProducerConfig, ProducerRecord, TopicPartition,
 };
 use kafka_wire::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use kafka_wire::describe_quorum_request::{PartitionData, TopicData};
@@ -43,6 +43,14 @@ impl TestCluster {
         for (id, broker) in started.into_iter().enumerate() {
             cluster.brokers[id] = Some(broker.unwrap());
         }
+        cluster
+    }
+
+    /// Three brokers, with the topic `orders` in sync on all of them.
+    async fn with_orders(partitions: i32) -> Self {
+        let cluster = Self::start(3).await;
+        create(&cluster.client(), "orders", partitions, 3).await;
+        cluster.until_in_sync("orders", 3).await;
         cluster
     }
 
@@ -129,6 +137,14 @@ impl TestCluster {
             sleep(Duration::from_millis(20)).await;
         }
         panic!("{topic} is not {what}: {seen:?}");
+    }
+
+    /// Who leads the first partition of `topic`.
+    async fn leader(&self, topic: &str) -> usize {
+        let admin = self.client().admin();
+        let described = admin.describe_topics(&[topic.to_owned()]).await.unwrap();
+        let (_, topic) = described.into_iter().next().unwrap();
+        usize::try_from(topic.unwrap().partitions[0].leader).unwrap()
     }
 
     async fn until_in_sync(&self, topic: &str, replicas: usize) {
@@ -271,9 +287,7 @@ async fn three_brokers_are_one_cluster() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_each_node_is_killed_in_turn() {
-    let mut cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 3, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let mut cluster = TestCluster::with_orders(3).await;
     let writer = Writer::start(cluster.client(), "orders");
     for id in 0..3 {
         sleep(Duration::from_millis(300)).await;
@@ -304,9 +318,7 @@ async fn nothing_acknowledged_is_lost_when_each_node_is_killed_in_turn() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_moves_leaders_before_each_stop() {
-    let mut cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 3, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let mut cluster = TestCluster::with_orders(3).await;
     let writer = Writer::start(cluster.client(), "orders");
     for id in 0..3 {
         let begun = Instant::now();
@@ -325,9 +337,7 @@ async fn a_rolling_restart_moves_leaders_before_each_stop() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_cluster_comes_back_with_everything() {
-    let mut cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 3, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let mut cluster = TestCluster::with_orders(3).await;
     let writer = Writer::start(cluster.client(), "orders");
     sleep(Duration::from_millis(300)).await;
     let acknowledged = writer.finish().await;
@@ -367,9 +377,7 @@ async fn no_cluster_is_founded_while_a_seed_is_there_and_says_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_disk_is_filled_again_even_that_of_the_founder() {
-    let mut cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 3, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let mut cluster = TestCluster::with_orders(3).await;
     let writer = Writer::start(cluster.client(), "orders");
     sleep(Duration::from_millis(300)).await;
     let id = cluster.brokers[1].as_ref().unwrap().cluster_id().to_owned();
@@ -392,17 +400,39 @@ async fn a_replaced_disk_is_filled_again_even_that_of_the_founder() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_records_do_not_come_back_with_another_leader() {
+    let mut cluster = TestCluster::with_orders(1).await;
+    let writer = Writer::start(cluster.client(), "orders");
+    sleep(Duration::from_millis(200)).await;
+    assert!(writer.finish().await.len() > 5);
+    let partition = TopicPartition::new("orders", 0);
+    let admin = cluster.client().admin();
+    let deleted = admin.delete_records(&[(partition.clone(), 5)]).await;
+    assert_eq!(*deleted.unwrap()[0].1.as_ref().unwrap(), 5);
+    let leader = cluster.leader("orders").await;
+    cluster.kill(leader);
+    let led = i32::try_from(leader).unwrap();
+    cluster
+        .until("orders", "led by another", |partition| {
+            partition.leader >= 0 && partition.leader != led
+        })
+        .await;
+    let listed = cluster
+        .client()
+        .admin()
+        .list_offsets(&[(partition, OffsetSpec::Earliest)])
+        .await;
+    assert_eq!(listed.unwrap()[0].1.as_ref().unwrap().offset, 5);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_records_of_a_leader_are_copied_from_another_replica() {
-    let cluster = TestCluster::start(3).await;
-    create(&cluster.client(), "orders", 1, 3).await;
-    cluster.until_in_sync("orders", 3).await;
+    let cluster = TestCluster::with_orders(1).await;
     let writer = Writer::start(cluster.client(), "orders");
     sleep(Duration::from_millis(300)).await;
     let acknowledged = writer.finish().await;
-    let admin = cluster.client().admin();
-    let described = admin.describe_topics(&["orders".to_owned()]).await.unwrap();
-    let (_, topic) = described.into_iter().next().unwrap();
-    let leader = usize::try_from(topic.unwrap().partitions[0].leader).unwrap();
+    let leader = cluster.leader("orders").await;
     let segment = |id: usize| {
         let folder = cluster.folders[id].path().join("orders-0");
         folder.join("00000000000000000000.log")

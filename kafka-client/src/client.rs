@@ -203,12 +203,19 @@ impl Client {
     where
         R: RequestResponsePair + KafkaEncode,
     {
-        let called = async {
+        let connection = self.connection_to(id).await?;
+        self.call_on(&connection, build)
+            .await
+            .inspect_err(|error| self.note_broker_error(id, error))
+    }
+
+    /// A connection to a broker by its id.
+    pub(crate) async fn connection_to(&self, id: i32) -> Result<Connection, ClientError> {
+        let connected = async {
             let addr = self.broker_addr(id).await?;
-            let connection = self.inner.pool.get(&addr).await?;
-            self.call_on(&connection, build).await
+            self.inner.pool.get(&addr).await
         };
-        called
+        connected
             .await
             .inspect_err(|error| self.note_broker_error(id, error))
     }

@@ -152,6 +152,11 @@ impl Connection {
             })
     }
 
+    /// The version of the broker's software, if it says so.
+    pub fn software(&self) -> Option<&str> {
+        self.shared.versions.software()
+    }
+
     /// Sends a request and waits for its answer.
     pub async fn call<R>(
         &self,

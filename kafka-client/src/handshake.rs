@@ -14,10 +14,6 @@ use crate::connection::decode_response;
 use crate::versions::Versions;
 use crate::{ClientError, ErrorCode};
 
-/// What this client says it is (KIP-511).
-pub(crate) const SOFTWARE_NAME: &str = "kafka-client-rust";
-pub(crate) const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// Connects to the first address of `host:port` that takes a connection.
 pub(crate) async fn connect(addr: &str) -> io::Result<TcpStream> {
     let (host, port) = split_addr(addr)?;
@@ -74,8 +70,8 @@ pub(crate) async fn negotiate(
     loop {
         let mut request = ApiVersionsRequest::default();
         if version.value() >= 3 {
-            request.client_software_name = StrBytes::from(SOFTWARE_NAME);
-            request.client_software_version = StrBytes::from(SOFTWARE_VERSION);
+            request.client_software_name = StrBytes::from("kafka-client-rust");
+            request.client_software_version = StrBytes::from(env!("CARGO_PKG_VERSION"));
         }
         let mut frame = BytesMut::new();
         encode_request(

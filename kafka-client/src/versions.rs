@@ -9,7 +9,12 @@ use kafka_wire_core::ApiVersion;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Versions {
     ranges: HashMap<i16, (i16, i16)>,
+    /// The version of the broker's software, if it says so.
+    software: Option<String>,
 }
+
+/// Tag of the field of an ApiVersions answer with the broker's version; Kafka has none.
+const SOFTWARE_VERSION_TAG: u32 = 10_000;
 
 impl Versions {
     pub(crate) fn from_response(response: &ApiVersionsResponse) -> Self {
@@ -18,7 +23,12 @@ impl Versions {
             .iter()
             .map(|api| (api.api_key, (api.min_version, api.max_version)))
             .collect();
-        Self { ranges }
+        let software = response
+            .unknown_tagged_fields
+            .iter()
+            .find(|field| field.tag() == SOFTWARE_VERSION_TAG)
+            .map(|field| String::from_utf8_lossy(field.data()).into_owned());
+        Self { ranges, software }
     }
 
     /// The newest version of `R` that both sides speak and that is not above `ceiling`.
@@ -30,6 +40,11 @@ impl Versions {
         let (theirs_min, theirs_max) = self.ranges.get(&R::API_KEY.value()).copied()?;
         let version = ours_max.min(theirs_max);
         (version >= ours_min.max(theirs_min)).then(|| ApiVersion::new(version))
+    }
+
+    /// The version of the broker's software, which those of this project say.
+    pub(crate) fn software(&self) -> Option<&str> {
+        self.software.as_deref()
     }
 
     /// The range the broker offers for an API, if it knows the API.

@@ -107,6 +107,17 @@ fn five(seed: u64) -> Plan {
     }
 }
 
+/// Faults that wait for their moment. With more brokers than copies, the controller may be none of a
+/// partition's replicas; with many partitions there is always one in which something happens.
+fn moments(seed: u64) -> Plan {
+    Plan {
+        partitions: 4,
+        troubles: Duration::from_secs(20),
+        faults: Fault::AT_MOMENTS.to_vec(),
+        ..five(seed)
+    }
+}
+
 #[test]
 fn three_brokers_lose_nothing_whatever_goes_wrong() {
     each_seed("run_three", 6);
@@ -127,6 +138,17 @@ fn five_brokers_lose_nothing_whatever_goes_wrong() {
 #[ignore = "run by another test, in a process of its own"]
 fn run_five() {
     here(five);
+}
+
+#[test]
+fn nothing_is_lost_when_power_is_cut_while_a_replica_comes_into_sync_or_a_leader_begins() {
+    each_seed("run_moments", 2);
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn run_moments() {
+    here(moments);
 }
 
 #[test]

@@ -15,8 +15,11 @@ pub(crate) const VERSIONS: (i16, i16) = (0, 4);
 /// decides from it whether the broker knows compression at all. Versions under 3 are refused.
 const PRODUCE_LOWEST_ADVERTISED: i16 = 0;
 
-/// Tag of the field, of no API of Kafka's, in which this broker says its version; who does not know it skips it.
+/// Tag of the field, of no API of Kafka's, in which this broker says its version to this project's client. Others
+/// should skip it, but an old librdkafka gives up on the broker instead.
 const SOFTWARE_VERSION_TAG: u32 = 10_000;
+/// What this project's client calls itself.
+const OWN_CLIENT: &str = "kafka-client-rust";
 
 pub(crate) async fn handle(
     _ctx: &RequestContext,
@@ -31,18 +34,15 @@ pub(crate) async fn handle(
             error_code: error_code::INVALID_REQUEST,
         });
     }
-    if version.value() < 3 {
-        return message!(ApiVersionsResponse {
-            api_keys: ranges(),
-            finalized_features_epoch: -1,
-        });
-    }
+    // Nobody gives a name before version 3, whose answers have such fields.
     let software = Bytes::from_static(env!("CARGO_PKG_VERSION").as_bytes());
-    let software = vec![TaggedField::new(SOFTWARE_VERSION_TAG, software)];
+    let own = (&*request.client_software_name == OWN_CLIENT)
+        .then(|| TaggedField::new(SOFTWARE_VERSION_TAG, software));
     message!(ApiVersionsResponse {
         api_keys: ranges(),
-        finalized_features_epoch: 0,
-        unknown_tagged_fields: TaggedFields::from_sorted(software).unwrap_or_default(),
+        finalized_features_epoch: if version.value() >= 3 { 0 } else { -1 },
+        unknown_tagged_fields: TaggedFields::from_sorted(own.into_iter().collect())
+            .unwrap_or_default(),
     })
 }
 

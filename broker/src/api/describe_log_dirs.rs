@@ -35,7 +35,7 @@ pub(crate) async fn handle(
     })
     .await;
     // Which of them does is not told apart.
-    let error_code = if *ctx.broker.replicas.disk().refuses().borrow() {
+    let error_code = if ctx.broker.replicas.disk().is_refusing() {
         error_code::KAFKA_STORAGE_ERROR
     } else {
         error_code::NONE

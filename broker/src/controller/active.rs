@@ -185,8 +185,9 @@ impl Controller {
             .into_iter()
             .filter_map(|id| Some((id, image.broker(id)?.epoch)))
             .collect();
-        if !silent.is_empty() {
-            self.fence(&silent, "it is not heard of").await;
+        if !silent.is_empty() && !self.fence(&silent, "it is not heard of").await {
+            // Not at once again.
+            sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -204,8 +205,6 @@ impl Controller {
             .await;
         if let Err(error) = &decided {
             tracing::warn!(?brokers, %error, "cannot fence brokers yet");
-            // Not at once again.
-            sleep(Duration::from_millis(50)).await;
         }
         decided.is_ok()
     }

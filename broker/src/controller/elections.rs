@@ -159,60 +159,40 @@ impl Plan<'_> {
     /// A broker is not to be counted on any more: others lead what it led, and it is in sync only
     /// where nobody else is.
     pub(super) fn fence(&mut self, id: i32) {
-        let Some(broker) = self.image().broker(id).cloned() else {
-            return;
-        };
-        if !broker.fenced {
-            self.put_broker(super::record::BrokerRegistration {
-                fenced: true,
-                shutting_down: false,
-                ..broker
-            });
+        let known = self.change_broker(id, |broker| {
+            broker.fenced = true;
+            broker.shutting_down = false;
+        });
+        if known {
+            self.leave(id, Loss::Nothing);
         }
-        self.leave(id, Loss::Nothing);
     }
 
     /// A broker wants to stop.
     pub(super) fn shut_down(&mut self, id: i32) {
-        let Some(broker) = self.image().broker(id).cloned() else {
-            return;
-        };
-        if !broker.shutting_down && !broker.fenced {
-            self.put_broker(super::record::BrokerRegistration {
-                shutting_down: true,
-                ..broker
-            });
+        if self.change_broker(id, |broker| broker.shutting_down |= !broker.fenced) {
+            self.leave(id, Loss::Nothing);
         }
-        self.leave(id, Loss::Nothing);
     }
 
     /// A broker can be counted on: it leads what nobody else could.
     pub(super) fn unfence(&mut self, id: i32) {
-        let Some(broker) = self.image().broker(id).cloned() else {
-            return;
-        };
-        if broker.fenced || broker.shutting_down {
-            self.put_broker(super::record::BrokerRegistration {
-                fenced: false,
-                shutting_down: false,
-                ..broker
-            });
+        let known = self.change_broker(id, |broker| {
+            broker.fenced = false;
+            broker.shutting_down = false;
+        });
+        if known {
+            self.elect_missing();
         }
-        self.elect_missing();
     }
 
     /// The disk of a broker takes no writes, or takes them again.
     pub(super) fn disk_refuses(&mut self, id: i32, refuses: bool) {
-        let Some(broker) = self.image().broker(id).cloned() else {
-            return;
-        };
-        if broker.disk_refuses == refuses {
+        let standing = self.image().broker(id);
+        if standing.is_none_or(|broker| broker.disk_refuses == refuses) {
             return;
         }
-        self.put_broker(super::record::BrokerRegistration {
-            disk_refuses: refuses,
-            ..broker
-        });
+        self.change_broker(id, |broker| broker.disk_refuses = refuses);
         if refuses {
             self.leave(id, Loss::Nothing);
         } else {

@@ -80,16 +80,9 @@ impl Sessions {
         }
     }
 
-    /// Whether the broker sent a heartbeat after `since`.
+    /// Whether the broker sent a heartbeat after `since`, on a connection that did not end. What a
+    /// new term gives it is none.
     pub(super) fn heard_since(&self, id: i32, since: Instant) -> bool {
-        self.0
-            .get(&id)
-            .is_some_and(|session| session.heard_at > since)
-    }
-
-    /// Whether the broker sent this controller a heartbeat after `since`, over a connection that still stands. Nobody
-    /// has at the start of a term.
-    pub(super) fn speaks_since(&self, id: i32, since: Instant) -> bool {
         self.0
             .get(&id)
             .is_some_and(|session| session.connected && session.heard_at > since)
@@ -147,5 +140,35 @@ impl Sessions {
         for session in self.0.values_mut() {
             session.heard_at += pause;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::record::{BrokerRegistration, MetadataRecord};
+
+    #[test]
+    fn a_session_that_a_new_term_gave_is_no_heartbeat() {
+        let mut image = MetadataImage::default();
+        image.apply(&MetadataRecord::Broker(BrokerRegistration::live(2, 7)));
+        let before = Instant::now();
+        let begun = before + Duration::from_millis(1);
+        let mut sessions = Sessions::default();
+        sessions.begin(&image, begun);
+        let timeout = Duration::from_secs(3);
+        assert!(sessions.expired(&image, timeout, begun).is_empty());
+        assert!(!sessions.heard_since(2, before));
+        let heartbeat = Heartbeat {
+            broker: 2,
+            broker_epoch: 7,
+            version: 0,
+            shutting_down: false,
+            disk_refuses: false,
+        };
+        sessions.heard(&heartbeat, 0, begun);
+        assert!(sessions.heard_since(2, before));
+        sessions.disconnected(2, 7);
+        assert!(!sessions.heard_since(2, before), "it may be gone");
     }
 }

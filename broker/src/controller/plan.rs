@@ -64,6 +64,23 @@ impl<'a> Plan<'a> {
         self.push(MetadataRecord::Broker(broker));
     }
 
+    /// Changes the standing of a broker; says whether it is registered.
+    pub(super) fn change_broker(
+        &mut self,
+        id: i32,
+        change: impl FnOnce(&mut BrokerRegistration),
+    ) -> bool {
+        let Some(before) = self.image.broker(id).cloned() else {
+            return false;
+        };
+        let mut broker = before.clone();
+        change(&mut broker);
+        if broker != before {
+            self.put_broker(broker);
+        }
+        true
+    }
+
     /// A topic as it is now; the plan may be changed while looking at it.
     ///
     /// # Errors

@@ -124,6 +124,24 @@ pub(crate) struct BrokerRegistration {
 }
 
 impl BrokerRegistration {
+    /// A live broker with nothing particular to it.
+    #[cfg(test)]
+    pub(crate) fn live(id: i32, epoch: i64) -> Self {
+        Self {
+            id,
+            epoch,
+            incarnation: [0; 16],
+            directory: String::new(),
+            endpoints: Vec::new(),
+            rack: None,
+            version: String::new(),
+            fenced: false,
+            shutting_down: false,
+            disk_refuses: false,
+            leaving: false,
+        }
+    }
+
     /// Whether it may become a leader or an in-sync replica.
     pub(crate) fn may_lead(&self) -> bool {
         !self.fenced && !self.shutting_down && !self.disk_refuses

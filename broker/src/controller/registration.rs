@@ -101,7 +101,7 @@ impl Plan<'_> {
         id: i32,
         at_once_if_dead: bool,
     ) -> Result<RemovalProgress, ControllerError> {
-        let Some(broker) = self.image().broker(id).cloned() else {
+        let Some(broker) = self.image().broker(id) else {
             return Err(ControllerError::new(
                 error_code::BROKER_ID_NOT_REGISTERED,
                 format!("broker {id} is not part of the cluster"),
@@ -119,12 +119,7 @@ impl Plan<'_> {
                 format!("broker {id} cannot be removed: there is no other live broker"),
             ));
         }
-        if !broker.leaving {
-            self.put_broker(BrokerRegistration {
-                leaving: true,
-                ..broker
-            });
-        }
+        self.change_broker(id, |broker| broker.leaving = true);
         let replicas = self.move_away(id)?;
         if at_once {
             self.drop_replicas(id);

@@ -1,6 +1,7 @@
 //! What the active controller does when it is asked.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -297,7 +298,7 @@ impl Controller {
                 format!("broker {id} was registered again"),
             ));
         };
-        let same = |plan: &super::Plan<'_>| plan.check_epoch(id, heartbeat.broker_epoch).is_ok();
+        let epoch = heartbeat.broker_epoch;
         if heartbeat.shutting_down {
             if !broker.fenced && !broker.shutting_down {
                 if self.somebody_is_silent(id, &image) {
@@ -308,14 +309,9 @@ impl Controller {
                         may_stop: false,
                     });
                 }
-                let (_, newest) = self
-                    .decide(|plan| {
-                        if same(plan) {
-                            plan.shut_down(id);
-                        }
-                    })
+                image = self
+                    .decide_about(id, epoch, |plan| plan.shut_down(id))
                     .await?;
-                image = newest;
                 tracing::info!(
                     broker = id,
                     "a broker stops; others take over what it leads"
@@ -323,29 +319,19 @@ impl Controller {
             }
             self.sessions.lock().stops(id, image.version());
         } else if broker.fenced && caught_up {
-            let (_, newest) = self
-                .decide(|plan| {
-                    if same(plan) {
-                        plan.unfence(id);
-                    }
-                })
+            image = self
+                .decide_about(id, epoch, |plan| plan.unfence(id))
                 .await?;
-            image = newest;
             tracing::info!(broker = id, "a broker is live");
         }
         let refuses = heartbeat.disk_refuses;
         let news = image
             .broker(id)
             .is_some_and(|broker| !broker.fenced && broker.disk_refuses != refuses);
-        if news && !(refuses && self.somebody_is_silent(id, &image)) {
-            let (_, newest) = self
-                .decide(|plan| {
-                    if same(plan) {
-                        plan.disk_refuses(id, refuses);
-                    }
-                })
+        if news && (!refuses || self.may_hand_over(id, &image)) {
+            image = self
+                .decide_about(id, epoch, |plan| plan.disk_refuses(id, refuses))
                 .await?;
-            image = newest;
             if refuses {
                 tracing::warn!(
                     broker = id,
@@ -363,6 +349,29 @@ impl Controller {
         })
     }
 
+    /// Decides about a broker, unless it was registered again meanwhile; gives the metadata that has it.
+    async fn decide_about(
+        &self,
+        id: i32,
+        epoch: i64,
+        decide: impl FnOnce(&mut super::Plan<'_>),
+    ) -> Result<Arc<super::MetadataImage>, ControllerError> {
+        let (_, newest) = self
+            .decide(|plan| {
+                if plan.check_epoch(id, epoch).is_ok() {
+                    decide(plan);
+                }
+            })
+            .await?;
+        Ok(newest)
+    }
+
+    /// Whether others can take over what `id` leads. With nobody there, to decide it would only be one more write for
+    /// its disk to refuse.
+    fn may_hand_over(&self, id: i32, image: &super::MetadataImage) -> bool {
+        image.usable_brokers().any(|other| other.id != id) && !self.somebody_is_silent(id, image)
+    }
+
     /// Whether a live broker other than `id` has missed its last heartbeats, or sent none to this controller yet.
     fn somebody_is_silent(&self, id: i32, image: &super::MetadataImage) -> bool {
         let Some(lately) = Instant::now().checked_sub(self.session_timeout() / 2) else {
@@ -372,7 +381,7 @@ impl Controller {
         image
             .brokers()
             .filter(|other| other.id != id && !other.fenced)
-            .any(|other| !sessions.speaks_since(other.id, lately))
+            .any(|other| !sessions.heard_since(other.id, lately))
     }
 
     /// Makes a node a member of the quorum, without a vote at first.

@@ -61,6 +61,11 @@ impl DiskHealth {
         self.refuses.subscribe()
     }
 
+    /// Whether the disk refuses now.
+    pub(crate) fn is_refusing(&self) -> bool {
+        *self.refuses.borrow()
+    }
+
     /// Looks after the data folders for as long as it is polled.
     pub(crate) async fn look_after(&self, folders: Vec<PathBuf>) {
         // A broker that was started on a full disk may be in sync without a write that fails.

@@ -163,6 +163,22 @@ impl Leadership {
         (self.leading.isr.len(), needed)
     }
 
+    /// Who is proposed to be in sync, while it is not known what came of it.
+    pub(super) fn proposed(&self) -> Vec<i32> {
+        let proposed = self.in_flight.iter().flat_map(|sent| &sent.proposal.isr);
+        proposed.map(|(id, _)| *id).collect()
+    }
+
+    /// The lowest start of the leader's log, which is given, and of those in sync; -1 while one of them did not tell.
+    pub(super) fn low_watermark(&self, log_start: i64) -> i64 {
+        let followers = self
+            .leading
+            .isr
+            .iter()
+            .filter_map(|id| self.followers.get(id));
+        followers.fold(log_start, |low, follower| low.min(follower.log_start))
+    }
+
     /// Whether the controller knows it as in sync, or may.
     fn counts(&self, id: i32) -> bool {
         self.leading.isr.contains(&id)
@@ -392,6 +408,22 @@ mod tests {
         );
         assert_eq!(leader.committed(9, 3), None);
         assert_eq!(leader.in_sync(7), (2, 3));
+    }
+
+    #[test]
+    fn records_are_deleted_when_no_replica_in_sync_has_them() {
+        let now = Instant::now();
+        let mut leader = Leadership::new(leading(&[1, 2], 0), 5, now);
+        assert_eq!(leader.low_watermark(4), -1);
+        let deleted = FollowerFetch {
+            log_start: 4,
+            ..fetch(2, 9)
+        };
+        leader.fetched(&fetch(2, 9), 9, 9, now).unwrap();
+        assert_eq!(leader.low_watermark(4), 0);
+        leader.fetched(&deleted, 9, 9, now).unwrap();
+        assert_eq!(leader.low_watermark(4), 4);
+        assert_eq!(leader.low_watermark(2), 2);
     }
 
     #[test]

@@ -10,6 +10,9 @@ use super::leadership::{JOINING, Leadership};
 use crate::error_code;
 use crate::log::LogError;
 
+/// Between two looks whether followers have deleted what the leader has.
+const LOW_WATERMARK_PAUSE: Duration = Duration::from_millis(20);
+
 /// What a leader is told about its partition; the state of the cluster's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Leading {
@@ -393,6 +396,14 @@ impl Partition {
         proposal
     }
 
+    /// The replicas this leader proposed to be in sync, while it does not know what came of it.
+    pub(crate) fn proposed_isr(&self) -> Vec<i32> {
+        match &self.roles.lock().state {
+            RoleState::Leading(leadership) => leadership.proposed(),
+            RoleState::Following { .. } => Vec::new(),
+        }
+    }
+
     /// The proposal was refused with a code, or its outcome will come with the metadata (`None`). A code that does not
     /// say that nothing was changed, such as `REQUEST_TIMED_OUT` or `NOT_CONTROLLER`, has the same proposal given out
     /// again.
@@ -438,6 +449,35 @@ impl Partition {
                     self.tell_time(Instant::now());
                 }
             }
+        }
+    }
+
+    /// Waits until no replica in sync has records before `offset`; gives the lowest start of their logs. Cancel-safe.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER` when this node does not lead in that epoch any more, `REQUEST_TIMED_OUT` at the
+    /// deadline: the others go on.
+    pub(crate) async fn deleted_before(
+        &self,
+        leader_epoch: i32,
+        offset: i64,
+        deadline: Instant,
+    ) -> Result<i64, i16> {
+        loop {
+            let start = self.log().start();
+            let low = match self.roles.lock().leadership(leader_epoch) {
+                Some(leadership) => leadership.low_watermark(start),
+                None => return Err(error_code::NOT_LEADER_OR_FOLLOWER),
+            };
+            if low >= offset {
+                return Ok(low);
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(error_code::REQUEST_TIMED_OUT);
+            }
+            // They tell with their next fetches.
+            tokio::time::sleep_until(deadline.min(now + LOW_WATERMARK_PAUSE)).await;
         }
     }
 

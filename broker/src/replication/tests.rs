@@ -165,21 +165,12 @@ impl Node {
         let epoch = self.cluster.image().next_broker_epoch();
         self.cluster
             .apply(&[MetadataRecord::Broker(BrokerRegistration {
-                id: self.id,
-                epoch,
-                incarnation: [0; 16],
-                directory: String::new(),
                 endpoints: vec![Endpoint {
                     listener: "PLAINTEXT".to_owned(),
                     host: format!("node{}", self.id),
                     port: 9092,
                 }],
-                rack: None,
-                version: String::new(),
-                fenced: false,
-                shutting_down: false,
-                disk_refuses: false,
-                leaving: false,
+                ..BrokerRegistration::live(self.id, epoch)
             })]);
         self.epoch.send_replace(Some(epoch));
     }

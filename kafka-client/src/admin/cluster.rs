@@ -3,15 +3,10 @@
 use std::sync::Arc;
 
 use kafka_wire::describe_cluster_response::DescribeClusterBroker;
-use kafka_wire::{ApiVersionsRequest, DescribeClusterRequest, DescribeLogDirsRequest};
-use kafka_wire_core::StrBytes;
+use kafka_wire::{DescribeClusterRequest, DescribeLogDirsRequest};
 
 use super::{Admin, ClusterDescription, LogDirDescription, LogDirReplica};
-use crate::handshake::{SOFTWARE_NAME, SOFTWARE_VERSION};
 use crate::{BrokerInfo, ClientError, ErrorCode};
-
-/// Tag of the field of an ApiVersions answer with the broker's version; Kafka has none.
-const SOFTWARE_VERSION_TAG: u32 = 10_000;
 
 impl Admin {
     /// The cluster's id, controller and brokers.
@@ -70,27 +65,12 @@ impl Admin {
     /// The broker doesn't answer.
     pub async fn software_version(&self, broker: i32) -> Result<Option<String>, ClientError> {
         let mut retry = self.client.retry();
-        let response = loop {
-            let result = self
-                .client
-                .call_broker(broker, |_| {
-                    let mut request = ApiVersionsRequest::default();
-                    request.client_software_name = StrBytes::from(SOFTWARE_NAME);
-                    request.client_software_version = StrBytes::from(SOFTWARE_VERSION);
-                    request
-                })
-                .await;
-            match result {
-                Ok((response, _)) => break response,
+        loop {
+            match self.client.connection_to(broker).await {
+                Ok(connection) => return Ok(connection.software().map(str::to_owned)),
                 Err(error) => retry.again(error).await?,
             }
-        };
-        let said = response
-            .unknown_tagged_fields
-            .iter()
-            .find(|field| field.tag() == SOFTWARE_VERSION_TAG)
-            .map(|field| String::from_utf8_lossy(field.data()).into_owned());
-        Ok(said)
+        }
     }
 
     /// The data folders of these brokers; of all if none is named.

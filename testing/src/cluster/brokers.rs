@@ -100,7 +100,9 @@ async fn start(id: i32, brokers: i32) -> Result<Broker, String> {
         .property("offsets.topic.num.partitions", "3")
         .property("replica.lag.time.max.ms", "3000")
         // Segments roll during the run, so that recovery meets more than one.
-        .property("log.segment.bytes", "16384");
+        .property("log.segment.bytes", "16384")
+        // Where no offsets are kept nothing else flushes, and simulated files get slow with what is not.
+        .property("log.flush.interval.messages", "300");
     if brokers > 1 {
         builder = builder.property(
             "controller.quorum.bootstrap.servers",

@@ -7,6 +7,7 @@
 mod brokers;
 pub mod check;
 pub mod history;
+mod moments;
 mod nemesis;
 mod room;
 pub mod simulation;

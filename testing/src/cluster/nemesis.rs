@@ -9,6 +9,7 @@ use turmoil::Sim;
 
 use super::brokers::host;
 use super::history::Event;
+use super::moments::Moments;
 use super::room::{Command, Room, Shared, TOPIC};
 
 /// A kind of fault.
@@ -34,10 +35,15 @@ pub enum Fault {
     Disk,
     /// A wall clock is off by minutes.
     Clock,
+    /// News about a replica that comes into sync are late, or lost, and machines lose power
+    /// meanwhile.
+    Joining,
+    /// A machine loses power as soon as its broker leads something, or another cut its log for it.
+    Succession,
 }
 
 impl Fault {
-    /// All kinds.
+    /// All kinds that strike whenever it is their turn.
     pub const ALL: [Self; 10] = [
         Self::PowerCut,
         Self::Kill,
@@ -49,6 +55,15 @@ impl Fault {
         Self::Slow,
         Self::Disk,
         Self::Clock,
+    ];
+
+    /// Those that wait for their moment, and what brings such moments about.
+    pub const AT_MOMENTS: [Self; 5] = [
+        Self::PowerCut,
+        Self::Kill,
+        Self::Stop,
+        Self::Joining,
+        Self::Succession,
     ];
 
     /// Those that one broker alone survives without losing anything.
@@ -76,7 +91,7 @@ enum Remedy {
 
 /// See the module.
 pub(super) struct Nemesis {
-    room: Shared,
+    pub(super) room: Shared,
     kinds: Vec<Fault>,
     brokers: i32,
     clients: Vec<String>,
@@ -87,6 +102,7 @@ pub(super) struct Nemesis {
     /// they are registered anew and in sync again.
     doubtful: BTreeMap<i32, i64>,
     without_power: Vec<i32>,
+    moments: Moments,
 }
 
 const NORMAL_LATENCY: Duration = Duration::from_millis(20);
@@ -102,6 +118,7 @@ impl Nemesis {
             remedies: Vec::new(),
             doubtful: BTreeMap::new(),
             without_power: Vec::new(),
+            moments: Moments::new(),
         }
     }
 
@@ -111,6 +128,9 @@ impl Nemesis {
         while let Some(at) = self.remedies.iter().position(|(due, _)| *due <= now) {
             let (_, remedy) = self.remedies.swap_remove(at);
             self.remedy(sim, remedy);
+        }
+        if self.waits_for_moments(sim) {
+            return;
         }
         if now < self.next {
             return;
@@ -126,22 +146,38 @@ impl Nemesis {
         self.next = now + milliseconds(200, 3000);
     }
 
+    pub(super) fn does(&self, kind: Fault) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// Looks out for what lasts moments only. Says whether something of that is under way.
+    fn waits_for_moments(&mut self, sim: &mut Sim<'_>) -> bool {
+        if !self.does(Fault::Joining) && !self.does(Fault::Succession) {
+            return false;
+        }
+        let mut moments = std::mem::replace(&mut self.moments, Moments::new());
+        moments.act(self, sim);
+        self.moments = moments;
+        self.moments.is_busy()
+    }
+
     /// Ends everything.
     pub(super) fn peace(&mut self, sim: &mut Sim<'_>) {
+        self.moments.stop(sim);
         for (_, remedy) in std::mem::take(&mut self.remedies) {
             self.remedy(sim, remedy);
         }
         faults::clear();
     }
 
-    fn is_up(&self, broker: i32) -> bool {
+    pub(super) fn is_up(&self, broker: i32) -> bool {
         let room = self.room.borrow();
         let seat = room.seats.get(&broker);
         seat.is_some_and(|seat| seat.inspector.is_some() && seat.command.is_none())
             && !self.without_power.contains(&broker)
     }
 
-    fn note(&self, sim: &Sim<'_>, what: String) {
+    pub(super) fn note(&self, sim: &Sim<'_>, what: String) {
         tracing::info!("{:?}: {what}", sim.elapsed());
         self.room
             .borrow_mut()
@@ -198,6 +234,7 @@ impl Nemesis {
                 let mut what = "loses power";
                 if kind == Fault::Wipe {
                     self.room.borrow_mut().replaced_disks.insert(victim);
+                    faults::set_disk(&name, None);
                     what = "loses its disk";
                 }
                 if let Some(seat) = self.room.borrow_mut().seats.get_mut(&victim) {
@@ -271,10 +308,26 @@ impl Nemesis {
                     Remedy::Clock(victim),
                 )
             }
-            Fault::Kill | Fault::Stop => return,
+            Fault::Kill | Fault::Stop | Fault::Joining | Fault::Succession => return,
         };
         self.note(sim, format!("{name} {what}"));
         self.remedies.push((until, remedy));
+    }
+
+    /// Lets a machine lose power for so long, if everything acknowledged is still there then.
+    pub(super) fn cut_power(&mut self, sim: &mut Sim<'_>, victim: i32, pause: Duration) -> bool {
+        if !self.is_up(victim) || !self.can_do_without(victim) {
+            return false;
+        }
+        if let Some(seat) = self.room.borrow_mut().seats.get_mut(&victim) {
+            seat.inspector = None;
+        }
+        self.without_power.push(victim);
+        sim.crash(host(victim));
+        self.note(sim, format!("{} loses power", host(victim)));
+        self.remedies
+            .push((sim.elapsed() + pause, Remedy::Power(victim)));
+        true
     }
 
     fn remedy(&mut self, sim: &mut Sim<'_>, remedy: Remedy) {
@@ -360,6 +413,6 @@ fn pick<T: Copy>(among: &[T]) -> Option<T> {
     among.get(chosen).copied()
 }
 
-fn milliseconds(from: u64, to: u64) -> Duration {
+pub(super) fn milliseconds(from: u64, to: u64) -> Duration {
     Duration::from_millis(from + below(to - from))
 }
