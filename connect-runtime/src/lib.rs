@@ -34,4 +34,4 @@ pub mod standalone;
 
 pub use error::WorkerError;
 pub use state::{ConnectorStatus, State, TaskStatus, WorkerStatus};
-pub use worker::{Stopped, Worker};
+pub use worker::{OffsetChanges, Stopped, Worker};

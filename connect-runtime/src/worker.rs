@@ -1,5 +1,7 @@
 //! The worker: connects to a cluster, keeps offsets there, and runs connectors.
 
+mod offsets;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use connect_core::ConfigMap;
 use kafka_client::{Client, ClientError, OffsetAndMetadata, TopicPartition};
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clients;
 use crate::config::connector::{ConnectorConfig, InitialState};
@@ -19,6 +21,7 @@ use crate::offsets::OffsetStore;
 use crate::place::Place;
 use crate::state::{Board, WorkerStatus};
 use crate::task::{Shared, Target};
+pub use offsets::OffsetChanges;
 
 /// What is added to the limit of the tasks for the connectors' own code to end.
 const STOP_SLACK: Duration = Duration::from_secs(1);
@@ -355,19 +358,28 @@ impl Worker {
         &self,
         config: &ConnectorConfig,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, ClientError> {
+        let client = self.shared.offsets.client();
+        client
+            .admin()
+            .list_group_offsets(&self.group_of(config))
+            .await
+    }
+
+    /// The consumer group of a sink connector.
+    fn group_of(&self, config: &ConnectorConfig) -> String {
         let configured = config.consumer.get("group.id");
         let configured = configured.or_else(|| self.shared.config.consumer.get("group.id"));
         let default = || format!("connect-{}", config.name);
-        let group = configured.cloned().unwrap_or_else(default);
-        let client = self.shared.offsets.client();
-        client.admin().list_group_offsets(&group).await
+        configured.cloned().unwrap_or_else(default)
     }
 
     /// Stops every connector: what is under way is drained, flushed and committed, within
     /// `task.shutdown.graceful.timeout.ms` for all together. A second call finds nothing to stop.
     pub async fn stop(&self) -> Stopped {
         let connectors = self.connectors.lock().await.take();
-        let _turn = self.turn.lock().await;
+        // Whoever stops a connector ends in time by itself; a change of offsets may be left behind.
+        let patience = self.shared.config.shutdown_timeout + STOP_SLACK;
+        let _turn = timeout(patience, self.turn.lock()).await;
         self.stop_all(connectors.unwrap_or_default()).await
     }
 

@@ -197,7 +197,12 @@ fn app(rest: Rest, remote: bool) -> Router {
         .route("/resume", put(lifecycle::resume))
         .route("/stop", put(lifecycle::stop))
         .route("/restart", post(lifecycle::restart))
-        .route("/offsets", get(offsets::show))
+        .route(
+            "/offsets",
+            get(offsets::show)
+                .patch(offsets::alter)
+                .delete(offsets::reset),
+        )
         .route("/topics", get(topics::show))
         .route("/topics/reset", put(topics::reset))
         .route("/tasks", get(tasks::list))
