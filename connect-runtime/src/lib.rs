@@ -14,6 +14,7 @@ mod clients;
 mod connector;
 mod converters;
 mod error;
+mod loggers;
 mod offsets;
 mod pace;
 mod place;

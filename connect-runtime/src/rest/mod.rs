@@ -18,6 +18,7 @@ mod failure;
 mod guard;
 mod lifecycle;
 mod listener;
+mod loggers;
 mod offsets;
 mod plugins;
 mod status;
@@ -216,6 +217,11 @@ fn app(rest: Rest, remote: bool) -> Router {
             get(connectors::list).post(connectors::create),
         )
         .nest("/connectors/{connector}", connector)
+        .route("/admin/loggers", get(loggers::list))
+        .route(
+            "/admin/loggers/{logger}",
+            get(loggers::show).put(loggers::set),
+        )
         .route("/connector-plugins", get(plugins::list))
         .route("/connector-plugins/{plugin}/config", get(plugins::config))
         .route(

@@ -4,6 +4,7 @@
 mod connectors;
 mod program;
 mod rest;
+mod rest_loggers;
 mod rest_offsets;
 mod sinks;
 mod transforms;

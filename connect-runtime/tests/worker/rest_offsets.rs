@@ -53,10 +53,10 @@ impl Rest {
         let journal = Journal::of(&name);
         let all = || journal.values().len() >= 100;
         self.world.until("all records are in the sink", all).await;
-        self.stop(&name).await;
         let committed = of_topic(topic, &json!(0), &json!({"kafka_offset": 100}));
         self.until_get(&format!("/connectors/{name}/offsets"), &committed)
             .await;
+        self.stop(&name).await;
         (name, journal)
     }
 }
