@@ -25,6 +25,7 @@ mod source;
 mod state;
 mod supervisor;
 mod task;
+mod topics;
 mod transforms;
 mod worker;
 

@@ -21,6 +21,7 @@ use crate::offsets::OffsetStore;
 use crate::place::Place;
 use crate::state::{Board, WorkerStatus};
 use crate::task::{Shared, Target};
+use crate::topics::UsedTopics;
 pub use offsets::OffsetChanges;
 
 /// What is added to the limit of the tasks for the connectors' own code to end.
@@ -97,6 +98,7 @@ impl Worker {
         };
         Ok(Self {
             shared: Arc::new(Shared {
+                topics: UsedTopics::new(config.topic_tracking),
                 config,
                 bootstrap_servers,
                 offsets,
@@ -182,6 +184,7 @@ impl Worker {
             connectors.remove(name);
         }
         self.board.remove(name);
+        self.shared.topics.forget(name);
         Ok(stopped)
     }
 
@@ -351,6 +354,19 @@ impl Worker {
     #[must_use]
     pub fn offsets(&self, connector: &str) -> Vec<connect_core::SourcePosition> {
         self.shared.offsets.of(connector)
+    }
+
+    /// The topics that a connector has used since the worker started or
+    /// [`forget_topics`](Self::forget_topics) was called, sorted; none where `topic.tracking.enable` is
+    /// `false`.
+    #[must_use]
+    pub fn topics(&self, connector: &str) -> Vec<String> {
+        self.shared.topics.of(connector)
+    }
+
+    /// Forgets which topics a connector has used; those it goes on to use come again.
+    pub fn forget_topics(&self, connector: &str) {
+        self.shared.topics.forget(connector);
     }
 
     /// The offsets that the consumer group of a sink connector has committed.

@@ -6,6 +6,7 @@ mod program;
 mod rest;
 mod rest_loggers;
 mod rest_offsets;
+mod rest_topics;
 mod sinks;
 mod transforms;
 mod world;
