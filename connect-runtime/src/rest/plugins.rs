@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use connect_core::config::ConfigDef;
-use connect_core::{ConnectorFactory, ConnectorKind, Problem, converter, plugin};
+use connect_core::{ConnectorFactory, ConnectorKind, Problem, converter, plugin, transform};
 use serde_json::{Value, json};
 
 use super::Rest;
@@ -28,28 +28,32 @@ pub(super) async fn list(Query(query): Query<Vec<(String, String)>>) -> Json<Vec
         plugins.extend(converters.map(|found| shape(found.class, "converter", found.version)));
         let headers = converter::list_header().into_iter();
         plugins.extend(headers.map(|found| shape(found.class, "header_converter", found.version)));
+        let transforms = transform::list().into_iter();
+        plugins.extend(transforms.map(|found| shape(found.class, "transformation", found.version)));
+        let predicates = transform::list_predicates().into_iter();
+        plugins.extend(predicates.map(|found| shape(found.class, "predicate", found.version)));
     }
     Json(plugins)
 }
 
 /// `GET /connector-plugins/{plugin}/config`
 pub(super) async fn config(Path(name): Path<String>) -> Result<Json<Vec<Value>>, Failure> {
-    let definition = match (
-        plugin::find(&name),
-        converter::find(&name),
-        converter::find_header(&name),
-    ) {
-        (Ok(factory), ..) => definition(&*factory),
-        (_, Ok(converter), _) => converter.config(),
-        (_, _, Ok(header_converter)) => header_converter.config(),
-        (Err(error), ..) => {
-            return Err(Failure::not_found(format!(
-                "Unknown plugin {name}. {}",
-                error.report()
-            )));
-        }
+    let error = match plugin::find(&name) {
+        Ok(factory) => return Ok(Json(definition(&*factory).key_infos())),
+        Err(error) => error,
     };
-    Ok(Json(definition.key_infos()))
+    let converter = converter::find(&name).map(|found| found.config());
+    let definition = converter
+        .or_else(|_| converter::find_header(&name).map(|found| found.config()))
+        .or_else(|_| transform::find(&name).map(|found| (found.definition)()))
+        .or_else(|_| transform::find_predicate(&name).map(|found| (found.definition)()));
+    match definition {
+        Ok(definition) => Ok(Json(definition.key_infos())),
+        Err(_) => Err(Failure::not_found(format!(
+            "Unknown plugin {name}. {}",
+            error.report()
+        ))),
+    }
 }
 
 /// `PUT /connector-plugins/{plugin}/config/validate`: 200 also for a configuration that is wrong.

@@ -170,7 +170,13 @@ async fn the_worker_and_its_plugins_are_described() {
     let own = json!({"class": SOURCE, "type": "source", "version": version});
     assert!(plugins.as_array().unwrap().contains(&own), "{plugins}");
     let all = rest.get("/connector-plugins?connectorsOnly=false").await;
-    for kind in ["sink", "converter", "header_converter"] {
+    for kind in [
+        "sink",
+        "converter",
+        "header_converter",
+        "transformation",
+        "predicate",
+    ] {
         let found = all.as_array().unwrap().iter().any(|it| it["type"] == kind);
         assert!(found, "{kind}");
     }
@@ -182,6 +188,18 @@ async fn the_worker_and_its_plugins_are_described() {
             .iter()
             .any(|key| key["name"] == "tasks.max")
     );
+    for (plugin, key) in [
+        ("RegexRouter", "regex"),
+        ("TopicNameMatches", "pattern"),
+        (
+            "org.apache.kafka.connect.json.JsonConverter",
+            "schemas.enable",
+        ),
+    ] {
+        let path = format!("/connector-plugins/{plugin}/config");
+        let keys = rest.get(&path).await.to_string();
+        assert!(keys.contains(&format!("\"name\":\"{key}\"")), "{keys}");
+    }
     let unknown = rest.call("GET /connector-plugins/Nothing/config").await;
     assert_eq!(unknown.status, 404, "{}", unknown.text);
     rest.end().await;
@@ -257,6 +275,10 @@ async fn a_connector_lives_from_creation_to_deletion() {
     let tasks = rest.get("/connectors/life/tasks").await;
     assert_eq!(tasks[0]["id"], json!({"connector": "life", "task": 0}));
     assert_eq!(tasks[0]["config"]["topic"], "life");
+    assert_eq!(
+        tasks[0]["config"]["task.class"],
+        "org.example.NumbersSourceTask"
+    );
     assert_eq!(rest.get("/connectors/life/tasks/0/status").await["id"], 0);
     assert_eq!(rest.get("/connectors/").await, json!(["life"]));
     let all = rest
@@ -264,6 +286,8 @@ async fn a_connector_lives_from_creation_to_deletion() {
         .await;
     assert_eq!(all["life"]["info"], expected);
     assert_eq!(all["life"]["status"]["name"], "life");
+    let unknown = rest.get("/connectors?expand=more").await;
+    assert_eq!(unknown, json!({"life": {}}));
 
     for _ in 0..2 {
         let answer = rest.call("PUT /connectors/life/pause").await;
