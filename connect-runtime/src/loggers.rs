@@ -3,7 +3,8 @@
 //! A logger is a target of `tracing` (`connect_runtime::sink`) or the beginning of some
 //! (`connect_runtime`), or `root`. A level that is set here counts for a logger and everything below it,
 //! before what was configured; it lasts as long as the process. Spans are never turned off by it: they
-//! carry the connector's name onto lines of others.
+//! carry the connector's name onto lines of others. What was turned off by its name at the start, because
+//! it is only noise, stays off unless it is named again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -70,14 +71,16 @@ impl Loggers {
     /// The loggers, and the layer that obeys them. `text` is what `filter` was read from.
     pub(crate) fn new(filter: EnvFilter, text: &str) -> (reload::Layer<Levels, Registry>, Self) {
         let known = Known::default();
+        let configured = Configured::read(text);
         let (layer, handle) = reload::Layer::new(Levels {
             configured: filter,
             set: BTreeMap::new(),
+            off: configured.off(),
             known: Arc::clone(&known),
         });
         let loggers = Self {
             filter: handle,
-            configured: Configured::read(text),
+            configured,
             known,
             changes: Mutex::default(),
         };
@@ -149,7 +152,7 @@ impl Loggers {
     }
 
     fn level(&self, changes: &Changes, name: &str) -> LevelFilter {
-        let set = nearest(&changes.set, name);
+        let set = nearest(&changes.set, &self.configured.off(), name);
         set.unwrap_or_else(|| self.configured.level(name))
     }
 }
@@ -168,8 +171,13 @@ fn is_below(name: &str, above: &str) -> bool {
     above == ROOT || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// The level that was set for a target or for the nearest logger above it.
-fn nearest(set: &BTreeMap<String, LevelFilter>, target: &str) -> Option<LevelFilter> {
+/// The level that was set for a target or for the nearest logger above it, but not for all there are if
+/// it is one of those that are off.
+fn nearest(
+    set: &BTreeMap<String, LevelFilter>,
+    off: &[String],
+    target: &str,
+) -> Option<LevelFilter> {
     let mut name = target;
     loop {
         if let Some(level) = set.get(name) {
@@ -177,6 +185,7 @@ fn nearest(set: &BTreeMap<String, LevelFilter>, target: &str) -> Option<LevelFil
         }
         name = match name.rsplit_once("::") {
             Some((above, _)) => above,
+            None if off.iter().any(|off| is_below(target, off)) => return None,
             None => return set.get(ROOT).copied(),
         };
     }
@@ -221,6 +230,13 @@ impl Configured {
         }
     }
 
+    /// What was turned off by its name.
+    fn off(&self) -> Vec<String> {
+        let off = self.levels.iter();
+        let off = off.filter(|(_, level)| **level == LevelFilter::OFF);
+        off.map(|(name, _)| name.clone()).collect()
+    }
+
     /// A directive counts for every target that begins so, and the longest one wins.
     fn level(&self, name: &str) -> LevelFilter {
         let fitting = self.levels.iter();
@@ -234,13 +250,14 @@ impl Configured {
 pub(crate) struct Levels {
     configured: EnvFilter,
     set: BTreeMap<String, LevelFilter>,
+    off: Vec<String>,
     known: Known,
 }
 
 impl Levels {
     /// What the levels that were set say of a place that logs; `None` if they say nothing.
     fn decides(&self, metadata: &Metadata<'_>) -> Option<bool> {
-        let level = nearest(&self.set, metadata.target())?;
+        let level = nearest(&self.set, &self.off, metadata.target())?;
         let enabled = *metadata.level() <= level;
         (enabled || metadata.is_event()).then_some(enabled)
     }
@@ -380,6 +397,20 @@ mod tests {
             loggers.set("ne", LevelFilter::WARN).unwrap();
             assert!(loggers.get("ne").unwrap().last_modified_ms.is_some());
             assert!(loggers.all().contains_key("ne"));
+        });
+    }
+
+    #[test]
+    fn what_was_turned_off_by_its_name_is_turned_on_by_its_name() {
+        under("warn,net=off", |loggers, count| {
+            let changed = loggers.set("root", LevelFilter::TRACE).unwrap();
+            assert!(!changed.contains(&"net".to_owned()), "{changed:?}");
+            assert_eq!(level(loggers, "net"), LevelFilter::OFF);
+            log();
+            assert_eq!(*count.0.lock(), ["WARN netting"]);
+            loggers.set("net", LevelFilter::INFO).unwrap();
+            log();
+            assert_eq!(count.0.lock()[1..], ["INFO net::dns", "WARN netting"]);
         });
     }
 
