@@ -24,6 +24,7 @@ mod plugins;
 mod status;
 mod tasks;
 mod topics;
+mod version;
 mod worker;
 
 use std::future::Future;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Rest;
 use super::body::{self, Object};
 use super::failure::Failure;
+use super::version;
 use crate::config::connector::{ConnectorConfig, KEYS, SINK_KEYS, SOURCE_KEYS};
 use crate::config::{self, Problems, Settings};
 use crate::connector;
@@ -36,24 +37,54 @@ pub(super) async fn list(Query(query): Query<Vec<(String, String)>>) -> Json<Vec
     Json(plugins)
 }
 
-/// `GET /connector-plugins/{plugin}/config`
-pub(super) async fn config(Path(name): Path<String>) -> Result<Json<Vec<Value>>, Failure> {
-    let error = match plugin::find(&name) {
-        Ok(factory) => return Ok(Json(definition(&*factory).key_infos())),
+/// `GET /connector-plugins/{plugin}/config?version`
+pub(super) async fn config(
+    Path(name): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Vec<Value>>, Failure> {
+    let (definition, version) = described(&name)?;
+    let asked = query.iter().filter(|(key, _)| key == "version");
+    for (_, wanted) in asked {
+        match version::is_wanted(wanted, version) {
+            Some(true) => {}
+            Some(false) => {
+                return Err(Failure::bad_request(format!(
+                    "Plugin {name} not found that matches the version range {wanted}, available \
+                     versions: [{version}]"
+                )));
+            }
+            None => {
+                return Err(Failure::bad_request(format!(
+                    "\"{wanted}\" is not a version; write one, latest, or a range such as [1.0,2.0)"
+                )));
+            }
+        }
+    }
+    Ok(Json(definition.key_infos()))
+}
+
+/// The keys of any plugin, and its version.
+fn described(name: &str) -> Result<(ConfigDef, &'static str), Failure> {
+    let error = match plugin::find(name) {
+        Ok(factory) => return Ok((definition(&*factory), factory.version())),
         Err(error) => error,
     };
-    let converter = converter::find(&name).map(|found| found.config());
-    let definition = converter
-        .or_else(|_| converter::find_header(&name).map(|found| found.config()))
-        .or_else(|_| transform::find(&name).map(|found| (found.definition)()))
-        .or_else(|_| transform::find_predicate(&name).map(|found| (found.definition)()));
-    match definition {
-        Ok(definition) => Ok(Json(definition.key_infos())),
-        Err(_) => Err(Failure::not_found(format!(
-            "Unknown plugin {name}. {}",
-            error.report()
-        ))),
+    if let Some(found) = converter::find_info(name) {
+        return Ok(((found.make)().config(), found.version));
     }
+    if let Some(found) = converter::find_header_info(name) {
+        return Ok(((found.make)().config(), found.version));
+    }
+    if let Ok(found) = transform::find(name) {
+        return Ok(((found.definition)(), found.version));
+    }
+    if let Ok(found) = transform::find_predicate(name) {
+        return Ok(((found.definition)(), found.version));
+    }
+    Err(Failure::not_found(format!(
+        "Unknown plugin {name}. {}",
+        error.report()
+    )))
 }
 
 /// `PUT /connector-plugins/{plugin}/config/validate`: 200 also for a configuration that is wrong.

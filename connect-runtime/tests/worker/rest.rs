@@ -200,6 +200,18 @@ async fn the_worker_and_its_plugins_are_described() {
         let keys = rest.get(&path).await.to_string();
         assert!(keys.contains(&format!("\"name\":\"{key}\"")), "{keys}");
     }
+    let path = "/connector-plugins/JsonConverter/config";
+    for wanted in ["latest", env!("CARGO_PKG_VERSION"), "[0.0.1,)"] {
+        rest.get(&format!("{path}?version={wanted}")).await;
+    }
+    let answer = rest.call(&format!("GET {path}?version=99")).await;
+    let message = format!(
+        "Plugin JsonConverter not found that matches the version range 99, available versions: [{}]",
+        env!("CARGO_PKG_VERSION")
+    );
+    answer.is_error(400, &message);
+    let answer = rest.call(&format!("GET {path}?version=[1")).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
     let unknown = rest.call("GET /connector-plugins/Nothing/config").await;
     assert_eq!(unknown.status, 404, "{}", unknown.text);
     rest.end().await;
