@@ -1,6 +1,7 @@
 //! Offsets that are changed by REST.
 
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
 
 use crate::connectors::{Journal, SINK};
 use crate::numbers;
@@ -315,6 +316,28 @@ async fn a_connector_that_breaks_when_asked_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connector_that_hangs_when_asked_delays_no_answer_and_no_stop() {
+    let rest = Rest::start_with(&[("task.shutdown.graceful.timeout.ms", "500")]).await;
+    let config = source("hangs", "hang");
+    let body = json!({"name": "hangs", "config": config, "initial_state": "STOPPED"});
+    let answer = rest.send("POST /connectors", &body.to_string()).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let next = of_numbers(&json!({"next": 1}));
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let begun = Instant::now();
+        assert_eq!(rest.get("/connectors").await, json!(["hangs"]));
+        rest.worker.stop().await;
+        begun.elapsed()
+    };
+    tokio::select! {
+        answer = rest.patch("hangs", &next) => panic!("{}", answer.text),
+        took = others => assert!(took < Duration::from_secs(10), "{took:?}"),
+    }
+    rest.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_that_somebody_is_in_keeps_its_offsets() {
     let rest = Rest::start().await;
     let (name, _) = rest.stopped_sink("zombie").await;
@@ -325,10 +348,7 @@ async fn a_group_that_somebody_is_in_keeps_its_offsets() {
     let mut zombie = kafka_client::Consumer::new(client, settings).unwrap();
     zombie.subscribe(vec!["zombie".to_owned()]).unwrap();
     while zombie.assignment().is_empty() {
-        zombie
-            .poll(std::time::Duration::from_millis(100))
-            .await
-            .unwrap();
+        zombie.poll(Duration::from_millis(100)).await.unwrap();
     }
     let changes = of_topic("zombie", &json!(0), &json!({"kafka_offset": 1}));
     let removal = of_topic("zombie", &json!(0), &Value::Null);
