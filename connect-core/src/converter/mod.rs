@@ -27,8 +27,8 @@ pub use number::{
     DoubleConverter, FloatConverter, IntegerConverter, LongConverter, ShortConverter,
 };
 pub use registry::{
-    AsHeaderConverter, ConverterInfo, HeaderConverterInfo, find, find_header, find_header_info,
-    find_info, list, list_header,
+    AsHeaderConverter, ConverterInfo, HeaderConverterInfo, find, find_header, header_info, info,
+    list, list_header,
 };
 pub use simple_header::SimpleHeaderConverter;
 pub use string::StringConverter;

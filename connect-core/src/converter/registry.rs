@@ -101,30 +101,29 @@ pub fn list_header() -> Vec<&'static HeaderConverterInfo> {
     all
 }
 
-/// What is known of a converter, given its class or a short name (in any case).
-pub fn find_info(name: &str) -> Option<&'static ConverterInfo> {
-    let mut all = list().into_iter();
-    all.find(|info| answers(info.class, info.alias, name))
-}
-
-/// What is known of a header converter, given its class or a short name (in any case).
-pub fn find_header_info(name: &str) -> Option<&'static HeaderConverterInfo> {
-    let mut all = list_header().into_iter();
-    all.find(|info| answers(info.class, info.alias, name))
-}
-
 /// A fresh converter, given its class or a short name (in any case); configure it before use.
 ///
 /// # Errors
 /// Configuration: there is none of this name.
 pub fn find(name: &str) -> Result<Box<dyn Converter>, ConnectError> {
-    find_info(name).map(|info| (info.make)()).ok_or_else(|| {
-        unknown(
-            "converter",
-            name,
-            list().iter().map(|info| (info.class, info.alias)),
-        )
-    })
+    info(name).map(|info| (info.make)())
+}
+
+/// As [`find`], what is known of it.
+///
+/// # Errors
+/// Configuration: there is none of this name.
+pub fn info(name: &str) -> Result<&'static ConverterInfo, ConnectError> {
+    list()
+        .into_iter()
+        .find(|info| answers(info.class, info.alias, name))
+        .ok_or_else(|| {
+            unknown(
+                "converter",
+                name,
+                list().iter().map(|info| (info.class, info.alias)),
+            )
+        })
 }
 
 /// A fresh header converter, given its class or a short name (in any case); configure it before use.
@@ -132,8 +131,17 @@ pub fn find(name: &str) -> Result<Box<dyn Converter>, ConnectError> {
 /// # Errors
 /// Configuration: there is none of this name.
 pub fn find_header(name: &str) -> Result<Box<dyn HeaderConverter>, ConnectError> {
-    find_header_info(name)
-        .map(|info| (info.make)())
+    header_info(name).map(|info| (info.make)())
+}
+
+/// As [`find_header`], what is known of it.
+///
+/// # Errors
+/// Configuration: there is none of this name.
+pub fn header_info(name: &str) -> Result<&'static HeaderConverterInfo, ConnectError> {
+    list_header()
+        .into_iter()
+        .find(|info| answers(info.class, info.alias, name))
         .ok_or_else(|| {
             unknown(
                 "header converter",

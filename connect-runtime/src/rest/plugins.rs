@@ -69,10 +69,10 @@ fn described(name: &str) -> Result<(ConfigDef, &'static str), Failure> {
         Ok(factory) => return Ok((definition(&*factory), factory.version())),
         Err(error) => error,
     };
-    if let Some(found) = converter::find_info(name) {
+    if let Ok(found) = converter::info(name) {
         return Ok(((found.make)().config(), found.version));
     }
-    if let Some(found) = converter::find_header_info(name) {
+    if let Ok(found) = converter::header_info(name) {
         return Ok(((found.make)().config(), found.version));
     }
     if let Ok(found) = transform::find(name) {

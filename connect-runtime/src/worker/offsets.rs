@@ -1,15 +1,17 @@
 //! Offsets of stopped connectors, changed and removed on request (KIP-875).
 //!
-//! It is done in turn with everything that starts and stops connectors, so no task runs meanwhile. The
-//! connector is asked first, on a fresh instance; what it refuses is not done. Doing the same again is
+//! The connector is asked first, on a fresh instance, and what it refuses is not done. The change is made
+//! in turn with everything that starts and stops connectors, so that no task runs meanwhile; the connector
+//! is not waited for then, for its code may hang and others wait for their turn. Doing the same again is
 //! always right, also after a failure half-way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use connect_core::{
     AnyConnector, ConnectError, ConnectorKind, ErrorClass, SourceOffset, SourcePartition,
+    SourcePosition,
 };
 use kafka_client::{ClientError, ErrorCode, OffsetAndMetadata, TopicPartition};
 use tokio::time::timeout;
@@ -23,16 +25,19 @@ use crate::task::TaskFailure;
 
 /// How long a connector may take to say what it thinks of offsets.
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a change may take altogether.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long brokers may take, before and while others wait for their turn.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(15);
+
+type SourceChanges = Vec<(SourcePartition, Option<SourceOffset>)>;
+type SinkChanges = Vec<(connect_core::TopicPartition, Option<i64>)>;
 
 /// Offsets to set (`Some`) and to remove (`None`); of the same partition, the last one counts.
 #[derive(Debug, Clone)]
 pub enum OffsetChanges {
     /// Of a source connector.
-    Source(Vec<(SourcePartition, Option<SourceOffset>)>),
+    Source(SourceChanges),
     /// Of the consumer group of a sink connector.
-    Sink(Vec<(connect_core::TopicPartition, Option<i64>)>),
+    Sink(SinkChanges),
 }
 
 impl OffsetChanges {
@@ -56,8 +61,7 @@ impl Worker {
         name: &str,
         changes: OffsetChanges,
     ) -> Result<bool, WorkerError> {
-        let _turn = self.turn.lock().await;
-        let config = self.stopped_configuration(name).await?;
+        let config = self.once_stopped(name).await?;
         if config.kind != changes.kind() {
             let reason = format!(
                 "they are offsets of a {}, but the connector is a {}",
@@ -66,13 +70,24 @@ impl Worker {
             );
             return Err(refused(name, reason));
         }
-        within_limit(name, async {
+        let changes = match changes {
+            OffsetChanges::Source(changes) => OffsetChanges::Source(self.as_stored(name, changes)),
+            OffsetChanges::Sink(changes) => {
+                in_time(name, self.check_partitions(name, &changes)).await?;
+                OffsetChanges::Sink(changes)
+            }
+        };
+        let checked = ask(&config, changes.clone()).await?;
+        let _turn = self.turn.lock().await;
+        self.check_still_stopped(&config).await?;
+        in_time(name, async {
             match changes {
-                OffsetChanges::Source(changes) => self.change_source(&config, changes).await,
-                OffsetChanges::Sink(changes) => self.change_sink(&config, changes).await,
+                OffsetChanges::Source(changes) => self.change_source(name, &changes).await,
+                OffsetChanges::Sink(changes) => self.change_sink(&config, &changes).await,
             }
         })
-        .await
+        .await?;
+        Ok(checked)
     }
 
     /// Removes all offsets of a stopped connector, so that it begins anew. Tells whether the connector
@@ -81,19 +96,38 @@ impl Worker {
     /// # Errors
     /// As of [`Worker::alter_offsets`].
     pub async fn reset_offsets(&self, name: &str) -> Result<bool, WorkerError> {
+        let config = self.once_stopped(name).await?;
+        let removed = match config.kind {
+            ConnectorKind::Source => OffsetChanges::Source(self.all_removed(name)),
+            ConnectorKind::Sink => {
+                let committed = in_time(name, async {
+                    let committed = self.sink_offsets(&config).await;
+                    committed.map_err(|error| group_failed(name, &error))
+                });
+                let removed = committed.await?.into_keys().map(|at| {
+                    let at = connect_core::TopicPartition::new(at.topic, at.partition);
+                    (at, None)
+                });
+                OffsetChanges::Sink(removed.collect())
+            }
+        };
+        let checked = ask(&config, removed).await?;
         let _turn = self.turn.lock().await;
-        let config = self.stopped_configuration(name).await?;
-        within_limit(name, async {
+        self.check_still_stopped(&config).await?;
+        in_time(name, async {
             match config.kind {
-                ConnectorKind::Source => {
-                    let stored = self.offsets(name).into_iter();
-                    let changes = stored.map(|at| (at.partition, None)).collect();
-                    self.change_source(&config, changes).await
-                }
-                ConnectorKind::Sink => self.reset_sink(&config).await,
+                ConnectorKind::Source => self.change_source(name, &self.all_removed(name)).await,
+                ConnectorKind::Sink => self.delete_group(&config).await,
             }
         })
-        .await
+        .await?;
+        Ok(checked)
+    }
+
+    /// The configuration of a connector that is stopped, after its tasks have ended.
+    async fn once_stopped(&self, name: &str) -> Result<Arc<ConnectorConfig>, WorkerError> {
+        let _turn = self.turn.lock().await;
+        self.stopped_configuration(name).await
     }
 
     /// The configuration of a connector that is stopped, for whose turn it is.
@@ -108,32 +142,46 @@ impl Worker {
         })
     }
 
-    async fn change_source(
-        &self,
-        config: &Arc<ConnectorConfig>,
-        mut changes: Vec<(SourcePartition, Option<SourceOffset>)>,
-    ) -> Result<bool, WorkerError> {
-        let name = &config.name;
-        // Keys are compared as bytes; people do not know in which order the connector writes fields.
+    /// Whether a connector is what it was when it was asked, for whose turn it is.
+    async fn check_still_stopped(&self, asked: &Arc<ConnectorConfig>) -> Result<(), WorkerError> {
+        let now = self.stopped_configuration(&asked.name).await?;
+        match Arc::ptr_eq(&now, asked) {
+            true => Ok(()),
+            false => Err(failed(
+                &asked.name,
+                "its configuration was changed meanwhile; try again".to_owned(),
+            )),
+        }
+    }
+
+    /// Partitions as they are stored, if they are: keys are compared as bytes, and people do not know
+    /// in which order the connector writes fields.
+    fn as_stored(&self, name: &str, mut changes: SourceChanges) -> SourceChanges {
         let stored = self.offsets(name);
         for (partition, _) in &mut changes {
-            let same =
-                |at: &&connect_core::SourcePosition| at.partition.fields() == partition.fields();
+            let same = |at: &&SourcePosition| at.partition.fields() == partition.fields();
             if let Some(at) = stored.iter().find(same) {
                 *partition = at.partition.clone();
             }
         }
-        let checked = ask(config, OffsetChanges::Source(changes.clone())).await?;
-        let done = self.shared.offsets.alter(name, &changes).await;
-        done.map_err(|error| failed(name, error.to_string()))?;
-        Ok(checked)
+        changes
+    }
+
+    fn all_removed(&self, name: &str) -> SourceChanges {
+        let stored = self.offsets(name).into_iter();
+        stored.map(|at| (at.partition, None)).collect()
+    }
+
+    async fn change_source(&self, name: &str, changes: &SourceChanges) -> Result<(), WorkerError> {
+        let done = self.shared.offsets.alter(name, changes).await;
+        done.map_err(|error| failed(name, error.to_string()))
     }
 
     async fn change_sink(
         &self,
-        config: &Arc<ConnectorConfig>,
-        changes: Vec<(connect_core::TopicPartition, Option<i64>)>,
-    ) -> Result<bool, WorkerError> {
+        config: &ConnectorConfig,
+        changes: &SinkChanges,
+    ) -> Result<(), WorkerError> {
         let latest: BTreeMap<TopicPartition, Option<i64>> = changes
             .iter()
             .map(|(at, offset)| (TopicPartition::new(&*at.topic, at.partition), *offset))
@@ -147,60 +195,50 @@ impl Worker {
             }
         }
         let name = &config.name;
-        self.check_partitions(name, &set).await?;
-        let checked = ask(config, OffsetChanges::Sink(changes)).await?;
         let group = self.group_of(config);
         let admin = self.shared.offsets.client().admin();
         if !set.is_empty() {
             let altered = admin.alter_group_offsets(&group, &set).await;
             altered.map_err(|error| group_failed(name, &error))?;
         }
-        if !removed.is_empty() {
-            let outcomes = match admin.delete_group_offsets(&group, &removed).await {
-                Ok(outcomes) => outcomes,
-                Err(error) if error.code() == Some(ErrorCode::GROUP_ID_NOT_FOUND) => Vec::new(),
-                Err(error) => return Err(group_failed(name, &error)),
-            };
-            for (_, outcome) in outcomes {
-                match outcome {
-                    // The topic is gone, and so are offsets in it.
-                    Err(error) if error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {}
-                    outcome => outcome.map_err(|error| group_failed(name, &error))?,
-                }
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let outcomes = match admin.delete_group_offsets(&group, &removed).await {
+            Ok(outcomes) => outcomes,
+            Err(error) if error.code() == Some(ErrorCode::GROUP_ID_NOT_FOUND) => Vec::new(),
+            Err(error) => return Err(group_failed(name, &error)),
+        };
+        for (_, outcome) in outcomes {
+            match outcome {
+                // The topic is gone, and so are offsets in it.
+                Err(error) if error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {}
+                outcome => outcome.map_err(|error| group_failed(name, &error))?,
             }
         }
-        Ok(checked)
+        Ok(())
     }
 
-    async fn reset_sink(&self, config: &Arc<ConnectorConfig>) -> Result<bool, WorkerError> {
+    async fn delete_group(&self, config: &ConnectorConfig) -> Result<(), WorkerError> {
         let name = &config.name;
-        let committed = self.sink_offsets(config).await;
-        let committed = committed.map_err(|error| group_failed(name, &error))?;
-        let of_core = |at: &TopicPartition| {
-            connect_core::TopicPartition::new(Arc::clone(&at.topic), at.partition)
-        };
-        let changes = committed.keys().map(|at| (of_core(at), None)).collect();
-        let checked = ask(config, OffsetChanges::Sink(changes)).await?;
-        let group = self.group_of(config);
         let admin = self.shared.offsets.client().admin();
-        let deleted = admin.delete_groups(std::slice::from_ref(&group)).await;
+        let deleted = admin.delete_groups(&[self.group_of(config)]).await;
         for (_, outcome) in deleted.map_err(|error| group_failed(name, &error))? {
             match outcome {
                 Err(error) if error.code() == Some(ErrorCode::GROUP_ID_NOT_FOUND) => {}
                 outcome => outcome.map_err(|error| group_failed(name, &error))?,
             }
         }
-        Ok(checked)
+        Ok(())
     }
 
     /// Refuses partitions that do not exist, all of them at once.
-    async fn check_partitions(
-        &self,
-        name: &str,
-        set: &[(TopicPartition, OffsetAndMetadata)],
-    ) -> Result<(), WorkerError> {
-        let mut topics: Vec<String> = set.iter().map(|(at, _)| at.topic.to_string()).collect();
-        topics.dedup();
+    async fn check_partitions(&self, name: &str, changes: &SinkChanges) -> Result<(), WorkerError> {
+        // Whatever is gone may be removed.
+        let set = changes.iter().filter(|(_, offset)| offset.is_some());
+        let set: BTreeSet<(&str, i32)> = set.map(|(at, _)| (&*at.topic, at.partition)).collect();
+        let topics: BTreeSet<&str> = set.iter().map(|(topic, _)| *topic).collect();
+        let topics: Vec<String> = topics.into_iter().map(str::to_owned).collect();
         if topics.is_empty() {
             return Ok(());
         }
@@ -225,14 +263,12 @@ impl Worker {
                 }
                 Err(error) => return Err(group_failed(name, &error)),
             };
-            let wanted = set.iter().filter(|(at, _)| *at.topic == *topic);
-            for (at, _) in wanted {
-                let exists = found.partitions.iter().any(|it| it.index == at.partition);
-                if !exists {
+            let wanted = set.iter().filter(|(name, _)| *name == topic);
+            for (_, partition) in wanted {
+                if !found.partitions.iter().any(|it| it.index == *partition) {
                     problems.push(format!(
-                        "topic \"{topic}\" has {} partitions, so there is no partition {}",
-                        found.partitions.len(),
-                        at.partition
+                        "topic \"{topic}\" has {} partitions, so there is no partition {partition}",
+                        found.partitions.len()
                     ));
                 }
             }
@@ -275,14 +311,14 @@ async fn ask(config: &Arc<ConnectorConfig>, changes: OffsetChanges) -> Result<bo
     }
 }
 
-async fn within_limit(
+async fn in_time<T>(
     name: &str,
-    change: impl Future<Output = Result<bool, WorkerError>>,
-) -> Result<bool, WorkerError> {
-    let done = timeout(CHANGE_TIMEOUT, change).await;
+    work: impl Future<Output = Result<T, WorkerError>>,
+) -> Result<T, WorkerError> {
+    let done = timeout(BROKER_TIMEOUT, work).await;
     done.unwrap_or_else(|_| {
         let reason = format!(
-            "it took longer than {CHANGE_TIMEOUT:?}, and some of them may be changed; try again \
+            "brokers took longer than {BROKER_TIMEOUT:?}, and some of them may be changed; try again \
              before the connector is resumed"
         );
         Err(failed(name, reason))

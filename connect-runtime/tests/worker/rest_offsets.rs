@@ -326,7 +326,10 @@ async fn a_connector_that_hangs_when_asked_delays_no_answer_and_no_stop() {
     let others = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let begun = Instant::now();
-        assert_eq!(rest.get("/connectors").await, json!(["hangs"]));
+        rest.create("goes-on", &source("goes-on", "")).await;
+        rest.call("PUT /connectors/goes-on/pause").await;
+        rest.until("goes-on", "PAUSED", &["PAUSED"]).await;
+        rest.stop("goes-on").await;
         rest.worker.stop().await;
         begun.elapsed()
     };
