@@ -79,7 +79,7 @@ pub trait SinkConnector: Send + Sync {
 
     /// Checks (or applies to the outside world) offsets that a user wants to set (`Some`) or remove
     /// (`None`), while no task runs. `Ok(false)` says that the connector has nothing to say; an error
-    /// refuses the change. May be called more than once with the same offsets.
+    /// refuses the change. As [`SourceConnector::alter_offsets`](crate::SourceConnector::alter_offsets).
     async fn alter_offsets(
         &self,
         _config: &ConfigMap,

@@ -76,6 +76,36 @@ pub enum WorkerError {
         /// The number.
         task: usize,
     },
+    /// Offsets change only while nothing runs that may commit others.
+    #[error("connector \"{connector}\" is not stopped; stop it before its offsets are changed")]
+    NotStopped {
+        /// The connector.
+        connector: String,
+    },
+    /// New offsets make no sense to the connector, or are of partitions that do not exist.
+    #[error("the offsets of connector \"{connector}\" cannot be changed so: {reason}")]
+    OffsetsRefused {
+        /// The connector.
+        connector: String,
+        /// Every reason, one a line.
+        reason: String,
+    },
+    /// Members of a sink's group have not left it yet.
+    #[error(
+        "the consumer group of connector \"{connector}\" still has members, so its offsets cannot be changed; try again later"
+    )]
+    GroupHasMembers {
+        /// The connector.
+        connector: String,
+    },
+    /// New offsets could not be stored, or not all of them.
+    #[error("the offsets of connector \"{connector}\" could not be changed: {reason}")]
+    OffsetsNotChanged {
+        /// The connector.
+        connector: String,
+        /// Why.
+        reason: String,
+    },
     /// The worker is stopping.
     #[error("the worker is stopping")]
     Stopping,

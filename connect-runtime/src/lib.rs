@@ -16,6 +16,7 @@ mod connector_store;
 mod converters;
 mod error;
 mod internal_topic;
+mod loggers;
 mod offsets;
 mod pace;
 mod place;
@@ -26,6 +27,7 @@ mod source;
 mod state;
 mod supervisor;
 mod task;
+mod topics;
 mod transforms;
 mod worker;
 
@@ -36,4 +38,4 @@ pub mod standalone;
 
 pub use error::WorkerError;
 pub use state::{ConnectorStatus, State, TaskStatus, WorkerStatus};
-pub use worker::{Restored, Stopped, Worker};
+pub use worker::{OffsetChanges, Restored, Stopped, Worker};

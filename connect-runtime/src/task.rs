@@ -15,6 +15,7 @@ use crate::offsets::OffsetStore;
 use crate::place::Place;
 use crate::room::{Activity, RoomFailure};
 use crate::state::{Reporter, Witness};
+use crate::topics::UsedTopics;
 
 /// What a task should be doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) config: WorkerConfig,
     pub(crate) bootstrap_servers: Vec<String>,
     pub(crate) offsets: OffsetStore,
+    pub(crate) topics: UsedTopics,
     pub(crate) place: Place,
 }
 

@@ -1,6 +1,7 @@
 //! The worker: connects to a cluster, keeps offsets there, and runs connectors.
 
 mod files;
+mod offsets;
 mod stored;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use connect_core::ConfigMap;
 use kafka_client::{Client, ClientError, OffsetAndMetadata, TopicPartition};
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clients;
 use crate::config::connector::{ConnectorConfig, InitialState};
@@ -24,7 +25,9 @@ use crate::offsets::OffsetStore;
 use crate::place::Place;
 use crate::state::{Board, WorkerStatus};
 use crate::task::{Shared, Target};
+use crate::topics::UsedTopics;
 
+pub use offsets::OffsetChanges;
 pub use stored::Restored;
 
 /// What is added to the limit of the tasks for the connectors' own code to end.
@@ -117,6 +120,7 @@ impl Worker {
         };
         Ok(Self {
             shared: Arc::new(Shared {
+                topics: UsedTopics::new(config.topic_tracking),
                 config,
                 bootstrap_servers,
                 offsets,
@@ -366,6 +370,7 @@ impl Worker {
             connectors.remove(name);
         }
         self.board.remove(name);
+        self.shared.topics.forget(name);
         Ok(stopped)
     }
 
@@ -453,17 +458,37 @@ impl Worker {
         self.shared.offsets.of(connector)
     }
 
+    /// The topics that a connector has used since the worker started or
+    /// [`forget_topics`](Self::forget_topics) was called, sorted; none where `topic.tracking.enable` is
+    /// `false`.
+    #[must_use]
+    pub fn topics(&self, connector: &str) -> Vec<String> {
+        self.shared.topics.of(connector)
+    }
+
+    /// Forgets which topics a connector has used; those it goes on to use come again.
+    pub fn forget_topics(&self, connector: &str) {
+        self.shared.topics.forget(connector);
+    }
+
     /// The offsets that the consumer group of a sink connector has committed.
     pub(crate) async fn sink_offsets(
         &self,
         config: &ConnectorConfig,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, ClientError> {
+        let client = self.shared.offsets.client();
+        client
+            .admin()
+            .list_group_offsets(&self.group_of(config))
+            .await
+    }
+
+    /// The consumer group of a sink connector.
+    fn group_of(&self, config: &ConnectorConfig) -> String {
         let configured = config.consumer.get("group.id");
         let configured = configured.or_else(|| self.shared.config.consumer.get("group.id"));
         let default = || format!("connect-{}", config.name);
-        let group = configured.cloned().unwrap_or_else(default);
-        let client = self.shared.offsets.client();
-        client.admin().list_group_offsets(&group).await
+        configured.cloned().unwrap_or_else(default)
     }
 
     /// Stops every connector: what is under way is drained, flushed and committed, within
@@ -473,7 +498,9 @@ impl Worker {
         if let Some(store) = &self.store {
             store.close();
         }
-        let _turn = self.turn.lock().await;
+        // Whoever stops a connector ends in time by itself; a change of offsets may be left behind.
+        let patience = self.shared.config.shutdown_timeout + STOP_SLACK;
+        let _turn = timeout(patience, self.turn.lock()).await;
         self.stop_all(connectors.unwrap_or_default()).await
     }
 

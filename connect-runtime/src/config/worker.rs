@@ -113,6 +113,18 @@ pub const KEYS: &[Key] = &[
         "Whether topic.creation.… keys of source connectors are obeyed.",
     ),
     Key::new(
+        "topic.tracking.enable",
+        Kind::Boolean,
+        Some("true"),
+        "Whether the worker remembers which topics each connector has used, until it stops.",
+    ),
+    Key::new(
+        "topic.tracking.allow.reset",
+        Kind::Boolean,
+        Some("true"),
+        "Whether requests may have it forget them.",
+    ),
+    Key::new(
         "task.restart.backoff.ms",
         Kind::Integer(1, MILLIS_MAX),
         Some("1000"),
@@ -228,8 +240,6 @@ pub const KEYS: &[Key] = &[
         "request.timeout.ms bounds it",
     ),
     Key::without_effect("metadata.recovery.strategy", "it is always \"rebootstrap\""),
-    Key::without_effect("topic.tracking.enable", NO_REST),
-    Key::without_effect("topic.tracking.allow.reset", NO_REST),
     Key::without_effect("rest.port", LISTENERS),
     Key::without_effect("rest.host.name", LISTENERS),
     Key::without_effect("rest.advertised.host.name", NO_REST),
@@ -386,6 +396,10 @@ pub struct WorkerConfig {
     pub client_overrides_allowed: bool,
     /// Whether `topic.creation.…` keys are obeyed.
     pub topic_creation: bool,
+    /// Whether it is remembered which topics connectors have used.
+    pub topic_tracking: bool,
+    /// Whether requests may have that forgotten.
+    pub topic_tracking_reset: bool,
     /// The first pause before a failed task is started again.
     pub restart_backoff: Duration,
     /// The longest such pause.
@@ -434,6 +448,8 @@ impl WorkerConfig {
                 .text("connector.client.config.override.policy")
                 .is_some_and(|policy| policy.eq_ignore_ascii_case("all")),
             topic_creation: reader.boolean("topic.creation.enable"),
+            topic_tracking: reader.boolean("topic.tracking.enable"),
+            topic_tracking_reset: reader.boolean("topic.tracking.allow.reset"),
             restart_backoff: reader.millis("task.restart.backoff.ms"),
             restart_backoff_max: reader.millis("task.restart.backoff.max.ms"),
             stuck_after: reader.millis("task.stuck.after.ms"),

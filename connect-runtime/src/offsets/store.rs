@@ -88,21 +88,60 @@ impl OffsetStore {
         positions: &[SourcePosition],
         unproven: &mut Unproven,
     ) -> Result<(), ClientError> {
+        let changes = positions
+            .iter()
+            .map(|SourcePosition { partition, offset }| (partition, Some(offset)));
+        self.put(connector, changes, unproven).await
+    }
+
+    /// Stores offsets of a connector that no task works for, or removes them (`None`). Goes on trying
+    /// as [`store`](Self::store) does.
+    ///
+    /// # Errors
+    /// Some of them may not be stored.
+    pub(crate) async fn alter(
+        &self,
+        connector: &str,
+        changes: &[(SourcePartition, Option<SourceOffset>)],
+    ) -> Result<(), ClientError> {
+        let changes = changes
+            .iter()
+            .map(|(partition, offset)| (partition, offset.as_ref()));
+        // Nobody has sent records for these.
+        self.put(connector, changes, &mut Unproven::default()).await
+    }
+
+    async fn put<'a>(
+        &self,
+        connector: &str,
+        changes: impl Iterator<Item = (&'a SourcePartition, Option<&'a SourceOffset>)>,
+        unproven: &mut Unproven,
+    ) -> Result<(), ClientError> {
         let mut records: BTreeMap<i32, Vec<ProducerRecord>> = BTreeMap::new();
         let mut offsets = Vec::new();
-        for SourcePosition { partition, offset } in positions {
+        for (partition, offset) in changes {
             let key = Bytes::from(key_bytes(connector, partition));
             records
                 .entry(partition_for_key(&key, self.0.partitions))
                 .or_default()
-                .push(ProducerRecord::keyed(key.clone(), value_bytes(offset)));
-            offsets.push((key, offset.clone()));
+                .push(ProducerRecord {
+                    key: Some(key.clone()),
+                    value: offset.map(|offset| value_bytes(offset).into()),
+                    ..ProducerRecord::default()
+                });
+            offsets.push((key, offset.cloned()));
         }
         for (partition, records) in records {
             let partition = TopicPartition::new(Arc::clone(&self.0.topic), partition);
             self.write(&partition, &records, unproven).await?;
         }
-        self.0.offsets.write().extend(offsets);
+        let mut known = self.0.offsets.write();
+        for (key, offset) in offsets {
+            match offset {
+                Some(offset) => known.insert(key, offset),
+                None => known.remove(&key),
+            };
+        }
         Ok(())
     }
 

@@ -19,11 +19,13 @@ mod failure;
 mod guard;
 mod lifecycle;
 mod listener;
+mod loggers;
 mod offsets;
 mod plugins;
 mod status;
 mod tasks;
 mod topics;
+mod version;
 mod worker;
 
 use std::future::Future;
@@ -198,7 +200,12 @@ fn app(rest: Rest, remote: bool) -> Router {
         .route("/resume", put(lifecycle::resume))
         .route("/stop", put(lifecycle::stop))
         .route("/restart", post(lifecycle::restart))
-        .route("/offsets", get(offsets::show))
+        .route(
+            "/offsets",
+            get(offsets::show)
+                .patch(offsets::alter)
+                .delete(offsets::reset),
+        )
         .route("/topics", get(topics::show))
         .route("/topics/reset", put(topics::reset))
         .route("/tasks", get(tasks::list))
@@ -212,6 +219,11 @@ fn app(rest: Rest, remote: bool) -> Router {
             get(connectors::list).post(connectors::create),
         )
         .nest("/connectors/{connector}", connector)
+        .route("/admin/loggers", get(loggers::list))
+        .route(
+            "/admin/loggers/{logger}",
+            get(loggers::show).put(loggers::set),
+        )
         .route("/connector-plugins", get(plugins::list))
         .route("/connector-plugins/{plugin}/config", get(plugins::config))
         .route(

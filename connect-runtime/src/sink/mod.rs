@@ -270,7 +270,11 @@ impl SinkLoop {
     }
 
     async fn put(&mut self, fetched: Vec<FetchedBatch>) -> Result<(), TaskFailure> {
-        let stretches = fetched.iter().map(Stretch::of).collect();
+        let stretches: Vec<Stretch> = fetched.iter().map(Stretch::of).collect();
+        let (used, connector) = (&self.setup.shared.topics, &self.setup.id.connector);
+        for stretch in &stretches {
+            used.note(connector, &stretch.partition.topic);
+        }
         let (reply, receiver) = oneshot::channel();
         let put = Command::Put {
             fetched,

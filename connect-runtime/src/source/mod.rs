@@ -279,7 +279,10 @@ impl SourceLoop {
             tokio::select! {
                 Some((topic, result, ticket)) = in_flight.next(), if !in_flight.is_empty() => {
                     match result {
-                        Ok(delivered) => self.unproven.lock().add(&topic, &delivered),
+                        Ok(delivered) => {
+                            self.unproven.lock().add(&topic, &delivered);
+                            self.setup.shared.topics.note(&self.setup.id.connector, &topic);
+                        }
                         Err(error) => self.undelivered(&error)?,
                     }
                     self.submitted.lock().acknowledge(ticket);

@@ -104,6 +104,28 @@ impl SourceConnector for Numbers {
     fn task(&self) -> Box<dyn SourceTask> {
         Box::new(NumbersTask::default())
     }
+
+    async fn alter_offsets(
+        &self,
+        config: &ConfigMap,
+        offsets: &[(SourcePartition, Option<SourceOffset>)],
+    ) -> Result<bool, ConnectError> {
+        let config = NumbersConfig::parse(config)?;
+        misbehave(&config.mode).await?;
+        let wrong = |(_, offset): &&(SourcePartition, Option<SourceOffset>)| {
+            let next = offset.as_ref().map(|offset| offset.fields().get("next"));
+            next.is_some_and(|next| next.is_none_or(|next| !next.is_u64()))
+        };
+        let wrong: Vec<String> = offsets
+            .iter()
+            .filter(wrong)
+            .map(|(partition, _)| format!("{partition} needs a number \"next\""))
+            .collect();
+        match wrong.is_empty() {
+            true => Ok(config.mode == "checks-offsets"),
+            false => Err(ConnectError::configuration(wrong.join("\n"))),
+        }
+    }
 }
 
 #[derive(Default)]

@@ -4,6 +4,9 @@
 mod connectors;
 mod program;
 mod rest;
+mod rest_loggers;
+mod rest_offsets;
+mod rest_topics;
 mod sinks;
 mod stored;
 mod transforms;
