@@ -17,13 +17,13 @@ mod error;
 mod offsets;
 mod pace;
 mod place;
-mod retry;
 mod room;
 mod sink;
 mod source;
 mod state;
 mod supervisor;
 mod task;
+mod tolerance;
 mod transforms;
 mod worker;
 

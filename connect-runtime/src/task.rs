@@ -1,5 +1,6 @@
 //! What the source loop and the sink loop have in common: what a task is told, and how it fails.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -152,6 +153,12 @@ impl TaskFailure {
             lasting: false,
             message: message.into(),
         }
+    }
+
+    /// Puts `context` and a colon before the message.
+    pub(crate) fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
     }
 }
 

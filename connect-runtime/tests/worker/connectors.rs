@@ -276,14 +276,33 @@ impl SinkTask for JournalTask {
         if self.mode == "retriable" && refuse {
             return Err(ConnectError::retriable("the outside world is away"));
         }
-        let bad = self.mode.strip_prefix("bad-");
+        let (kind, bad) = self.mode.split_once('-').unwrap_or_default();
+        let is_bad = |record: &SinkRecord| {
+            let text = record.value.to_string();
+            bad.split(',').any(|bad| bad == text)
+        };
+        if kind == "poison" {
+            // Not the first put, which is whole, but the first of its parts.
+            if self.journal.with(|entries| entries.refusals) == 2 {
+                return Err(ConnectError::retriable("the outside world is away"));
+            }
+            if records.iter().any(is_bad) {
+                return Err(ConnectError::record("one of these is poison"));
+            }
+        }
         let mut failures = Vec::new();
+        let mut reported = Vec::new();
         self.journal.with(|entries| {
             for (index, record) in records.into_iter().enumerate() {
+                if kind == "report" && is_bad(&record) {
+                    reported.push(record);
+                    continue;
+                }
+                let bad = kind == "bad" && is_bad(&record);
                 let Value::String(text) = record.value else {
                     panic!("not a text")
                 };
-                if Some(text.as_str()) == bad {
+                if bad {
                     let error = ConnectError::record(format!("{} is bad", text.as_str()));
                     failures.push(RecordFailure { index, error });
                 } else {
@@ -291,6 +310,10 @@ impl SinkTask for JournalTask {
                 }
             }
         });
+        for record in reported {
+            let error = ConnectError::record(format!("{} is errant", record.value));
+            self.context.as_ref().unwrap().report(&record, error)?;
+        }
         Ok(PutOutcome::failed(failures))
     }
 

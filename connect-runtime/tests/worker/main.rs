@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod connectors;
+mod dead_letters;
 mod program;
 mod rest;
 mod sinks;
