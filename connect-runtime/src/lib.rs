@@ -18,6 +18,7 @@ mod offsets;
 mod pace;
 mod place;
 mod room;
+mod secrets;
 mod sink;
 mod source;
 mod state;

@@ -60,7 +60,7 @@ pub fn init(format: LogFormat, default_filter: &str) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(crate::secrets::stderr)
         .with_target(format == LogFormat::Json);
     let result = match format {
         LogFormat::Text => builder

@@ -9,6 +9,7 @@ use super::problem::{Problem, Problems};
 use super::settings::Settings;
 use super::worker::{ConverterConfig, WorkerConfig};
 use crate::clients::{ClientKeyProblem, sink_consumer, source_producer};
+use crate::secrets;
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
 const DEAD_LETTER_TOPIC: &str = "errors.deadletterqueue.topic.name";
@@ -124,8 +125,9 @@ pub const KEYS: &[Key] = &[
     Key::without_effect("header.converter.plugin.version", COMPILED_IN),
     Key::without_effect(
         "config.action.reload",
-        "configurations hold no references to reload",
+        "references are read again when a task starts",
     ),
+    Key::without_effect("config.providers", "providers are the worker's"),
 ];
 
 /// The keys of sinks alone.
@@ -169,6 +171,7 @@ pub const PREFIXES: &[&str] = &[
     "consumer.override.",
     "admin.override.",
     "topic.creation.",
+    "config.providers.",
 ];
 
 /// What happens to bad records and retriable errors.
@@ -263,8 +266,10 @@ pub struct ConnectorConfig {
     pub consumer: ConfigMap,
     /// How it starts, as `initial_state` of a JSON file or of a request may ask.
     pub initial_state: InitialState,
-    /// Everything, as the connector gets it.
+    /// Everything, as it is written: references to configuration providers stand for themselves.
     pub map: ConfigMap,
+    /// Everything, as the connector gets it, with what references stand for.
+    pub resolved: ConfigMap,
 }
 
 impl ConnectorConfig {
@@ -277,6 +282,10 @@ impl ConnectorConfig {
         settings: &Settings,
         worker: &WorkerConfig,
     ) -> Result<(Self, Vec<Problem>), Problems> {
+        secrets::learn_from(settings);
+        let map = settings.to_map();
+        let (resolved, wrong_references) = worker.providers.resolve(settings);
+        let settings = &resolved;
         let factory = factory(settings);
         let tables: &'static [&'static [Key]] = match factory.as_ref().map(|found| found.kind()) {
             Ok(ConnectorKind::Source) => &[KEYS, SOURCE_KEYS],
@@ -284,19 +293,20 @@ impl ConnectorConfig {
             Err(_) => &[KEYS],
         };
         let mut reader = TableReader::check(settings, tables);
+        reader.problems.extend(wrong_references);
         check_name(&mut reader, settings);
         let factory = match factory {
             Ok(factory) => factory,
             Err(problem) => {
                 // Which keys are known depends on the class, so they are not judged.
                 reader.problems.extend(problem);
-                return Err(Problems(reader.problems).sorted());
+                let problems = reader.problems.into_iter().map(Problem::discreet);
+                return Err(Problems(problems.collect()).sorted());
             }
         };
         check_plugin(&mut reader, settings, &*factory);
         check_converters(&mut reader, settings);
         check_transforms(&mut reader, settings);
-        let map = settings.to_map();
         let config = Self {
             name: reader.owned("name"),
             class: factory.class().to_owned(),
@@ -312,14 +322,71 @@ impl ConnectorConfig {
             consumer: settings.with_prefix("consumer.override."),
             initial_state: initial_state(&mut reader, settings),
             map,
+            resolved: settings.to_map(),
         };
         check_dead_letters(&mut reader, settings, &config);
         check_clients(&mut reader, settings, worker, &config);
-        let problems = reader.problems;
+        let problems: Vec<Problem> = reader.problems.into_iter().map(Problem::discreet).collect();
         if problems.iter().any(Problem::is_error) {
             return Err(Problems(problems).sorted());
         }
         Ok((config, problems))
+    }
+
+    /// Whether references stand for some of it.
+    pub(crate) fn has_references(&self) -> bool {
+        self.map != self.resolved
+    }
+
+    /// The same with what references stand for now.
+    pub(crate) fn fresh(&self, worker: &WorkerConfig) -> Result<Self, Problems> {
+        let source = format!("connector \"{}\"", self.name);
+        let (fresh, _) = Self::read(&Settings::from_map(&source, &self.map), worker)?;
+        Ok(Self {
+            initial_state: self.initial_state,
+            ..fresh
+        })
+    }
+
+    /// A task's configuration with references again in place of what they stand for.
+    pub(crate) fn written(&self, task: ConfigMap) -> ConfigMap {
+        let one = |(key, text): (String, String)| {
+            let written = self.map.get(&key);
+            let is_own = self.resolved.get(&key) == Some(&text);
+            match written.filter(|_| is_own) {
+                Some(written) => (key, written.clone()),
+                None => (key, text),
+            }
+        };
+        task.into_iter().map(one).collect()
+    }
+
+    /// A task's configuration as it may be shown: what the user has written, and nothing secret that the
+    /// connector has put elsewhere.
+    pub(crate) fn shown(&self, task: &ConfigMap) -> ConfigMap {
+        let one = |(key, text): (&String, &String)| match self.map.get(key) == Some(text) {
+            true => (key.clone(), text.clone()),
+            false => (key.clone(), secrets::hide(text)),
+        };
+        task.iter().map(one).collect()
+    }
+
+    /// What a connector says is wrong, without secrets.
+    pub(crate) fn discreet(&self, problem: connect_core::Problem) -> connect_core::Problem {
+        let connect_core::Problem {
+            key,
+            message,
+            value,
+        } = problem;
+        let written = self.map.get(&key);
+        match written.filter(|written| self.resolved.get(&key) != Some(*written)) {
+            Some(written) => connect_core::Problem::new(key, super::not_shown(written)),
+            None => connect_core::Problem {
+                key,
+                message: secrets::hide(message),
+                value: value.map(secrets::hide),
+            },
+        }
     }
 }
 
@@ -346,6 +413,10 @@ fn check_name(reader: &mut TableReader<'_>, settings: &Settings) {
 }
 
 fn check_plugin(reader: &mut TableReader<'_>, settings: &Settings, factory: &dyn ConnectorFactory) {
+    let definition = factory.config();
+    for key in definition.keys.iter().filter(|key| key.secret) {
+        secrets::learn(settings.text(&key.name).unwrap_or_default());
+    }
     let map = settings.to_map();
     for problem in factory.validate(&map) {
         let message = with_value(&problem);
@@ -353,7 +424,6 @@ fn check_plugin(reader: &mut TableReader<'_>, settings: &Settings, factory: &dyn
             .problems
             .push(settings.problem(&problem.key, message));
     }
-    let definition = factory.config();
     let mut prefixes = PREFIXES.to_vec();
     prefixes.extend(definition.prefixes.iter().map(AsRef::as_ref));
     let own: Vec<String> = definition

@@ -166,19 +166,21 @@ impl Inlet {
     ) -> Result<Source, TaskFailure> {
         for record in records {
             let offset = record.offset;
-            let converted = self
+            let mut converted = self
                 .converters
                 .to_sink(&source.topic, source.partition, record);
-            let kept = match converted {
-                Ok(record) => self.transform(record).await,
-                Err(bad) => Err(bad),
-            };
-            match kept {
-                Ok(Some(record)) => {
+            if let (Ok(record), Some(transforms)) = (&mut converted, &self.transforms) {
+                match transforms.keeps_sink(record, self.tolerance.policy()).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(bad) => converted = Err(bad),
+                }
+            }
+            match converted {
+                Ok(record) => {
                     batch.records.push(record);
                     batch.places.push((stretch, offset));
                 }
-                Ok(None) => {}
                 Err(bad) => self.tolerance.unknown(&bad)?,
             }
         }
@@ -217,40 +219,31 @@ impl Inlet {
         originals: &Arc<Originals>,
         consumed: Consumed<'_>,
     ) -> Result<(), TaskFailure> {
-        let converted = match self.tolerance.policy().is_patient() {
+        let policy = self.tolerance.policy();
+        let mut converted = match policy.is_patient() {
             false => self.converters.copy_to_sink(topic, consumed),
             true => self.convert_patiently(topic, consumed).await,
         };
-        let kept = match converted {
-            Ok(record) => self.transform(record).await,
-            Err(bad) => Err(bad),
-        };
-        match kept {
-            Ok(Some(mut record)) => {
+        if let (Ok(record), Some(transforms)) = (&mut converted, &self.transforms) {
+            match transforms.keeps_sink(record, policy).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(bad) => converted = Err(bad),
+            }
+        }
+        match converted {
+            Ok(mut record) => {
                 if self.tolerance.has_queue() {
                     record.attachment = Attachment::new(originals.clone());
                 }
                 batch.records.push(record);
                 batch.places.push(place);
             }
-            Ok(None) => {}
             Err(bad) => batch
                 .letters
                 .extend(self.tolerance.consumed(bad, consumed)?),
         }
         Ok(())
-    }
-
-    /// `None` for a record that goes no further.
-    async fn transform(&self, mut record: SinkRecord) -> Result<Option<SinkRecord>, BadRecord> {
-        if let Some(transforms) = &self.transforms
-            && !transforms
-                .keeps_sink(&mut record, self.tolerance.policy())
-                .await?
-        {
-            return Ok(None);
-        }
-        Ok(Some(record))
     }
 
     async fn convert_patiently(

@@ -53,7 +53,7 @@ const PUT_RETRY: Duration = Duration::from_millis(100);
 /// Runs a sink task once: until it is told to stop, or fails.
 pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
     let converters = Converters::of(&setup.connector)?;
-    let transforms = Transforms::of(&setup.connector.map)?;
+    let transforms = Transforms::of(&setup.connector.resolved)?;
     let tolerance = Arc::new(Tolerance::new(
         setup.id.clone(),
         setup.connector.errors.clone(),

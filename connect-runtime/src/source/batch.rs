@@ -62,23 +62,29 @@ impl Batcher {
     /// A record is bad and `errors.tolerance` is `none`.
     pub(super) async fn convert(&self, records: Vec<SourceRecord>) -> Result<Batch, TaskFailure> {
         let mut builder = Builder::new(records.len());
+        let policy = self.tolerance.policy();
         for mut record in records {
             let position = record.position.take();
             // Reference counts only.
             let original = self.dead_letters.is_some().then(|| record.clone());
-            match self.pass(record).await {
-                Ok(Some((topic, record))) => {
-                    let send = builder.send_for(&topic);
-                    builder.add(send, record);
+            let kept = match &self.transforms {
+                Some(transforms) => transforms.keeps_source(&mut record, policy).await,
+                None => Ok(true),
+            };
+            let failed = match kept {
+                Ok(true) => {
+                    let send = builder.send_for(&record.topic);
+                    let converted = match policy.is_patient() {
+                        false => self.converters.to_producer(record),
+                        true => self.convert_patiently(record).await,
+                    };
+                    converted.map(|record| builder.add(send, record)).err()
                 }
-                Ok(None) => {}
-                Err(bad) => {
-                    let letter = self.tolerance.produced(bad, original.as_ref())?;
-                    if let Some((letter, topic)) = letter.zip(self.dead_letters.as_ref()) {
-                        let send = builder.send_for(topic);
-                        builder.add(send, letter);
-                    }
-                }
+                Ok(false) => None,
+                Err(bad) => Some(bad),
+            };
+            if let Some(bad) = failed {
+                self.skip(&mut builder, bad, original.as_ref())?;
             }
             if let Some(position) = position {
                 builder.cover(position);
@@ -87,23 +93,19 @@ impl Batcher {
         Ok(builder.finish())
     }
 
-    /// `None` for a record that a transform has dropped.
-    async fn pass(
+    /// Decides about a record that failed; its letter goes along with the others.
+    fn skip(
         &self,
-        mut record: SourceRecord,
-    ) -> Result<Option<(Arc<str>, ProducerRecord)>, BadRecord> {
-        let policy = self.tolerance.policy();
-        if let Some(transforms) = &self.transforms
-            && !transforms.keeps_source(&mut record, policy).await?
-        {
-            return Ok(None);
+        builder: &mut Builder,
+        bad: BadRecord,
+        record: Option<&SourceRecord>,
+    ) -> Result<(), TaskFailure> {
+        let letter = self.tolerance.produced(bad, record)?;
+        if let Some((letter, topic)) = letter.zip(self.dead_letters.as_ref()) {
+            let send = builder.send_for(topic);
+            builder.add(send, letter);
         }
-        let topic = Arc::clone(&record.topic);
-        let converted = match policy.is_patient() {
-            false => self.converters.to_producer(record)?,
-            true => self.convert_patiently(record).await?,
-        };
-        Ok(Some((topic, converted)))
+        Ok(())
     }
 
     /// Converts a record, and again while the converter says that it may work later.

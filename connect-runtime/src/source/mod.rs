@@ -69,7 +69,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         () = next_stop(&mut target) => return Ok(()),
     };
     let converters = Converters::of(&setup.connector)?;
-    let transforms = Transforms::of(&setup.connector.map)?;
+    let transforms = Transforms::of(&setup.connector.resolved)?;
     let control = Arc::new(Control::new(setup.reporter.clone()));
     let (commands, command_receiver) = mpsc::channel(16);
     let (event_sender, events) = mpsc::channel(EVENTS_AHEAD_MAX);

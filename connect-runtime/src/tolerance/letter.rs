@@ -7,6 +7,7 @@ use kafka_client::{Header, ProducerRecord};
 
 use super::{BadRecord, Consumed};
 use crate::config::connector::DeadLetterConfig;
+use crate::secrets;
 
 /// What all header names start with.
 const PREFIX: &str = "__connect.errors.";
@@ -97,6 +98,7 @@ fn add_context(headers: &mut Vec<Header>, task: &TaskId, bad: &BadRecord) {
 }
 
 fn header(name: &str, text: &str) -> Header {
+    let text = secrets::hide(text);
     let end = text.floor_char_boundary(TEXT_BYTES_MAX);
     let text = text.get(..end).unwrap_or_default();
     Header {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use connect_core::config::Password;
 use connect_core::{
-    Config, ConfigMap, ConnectError, ConnectorContext, OffsetMap, PutOutcome, RecordFailure,
-    SinkConnector, SinkRecord, SinkTask, SinkTaskContext, SourceConnector, SourceOffset,
-    SourcePartition, SourcePosition, SourceRecord, SourceTask, SourceTaskContext, TopicPartition,
-    Value, async_trait,
+    Config, ConfigMap, ConnectError, ConnectorContext, OffsetMap, Problem, PutOutcome,
+    RecordFailure, SinkConnector, SinkRecord, SinkTask, SinkTaskContext, SourceConnector,
+    SourceOffset, SourcePartition, SourcePosition, SourceRecord, SourceTask, SourceTaskContext,
+    TopicPartition, Value, async_trait,
 };
 use serde_json::json;
 
@@ -36,7 +36,6 @@ struct JournalConfig {
     #[config(default = "")]
     mode: String,
     /// A secret.
-    #[allow(dead_code)] // Nothing but shown, or not.
     token: Option<Password>,
 }
 
@@ -204,6 +203,17 @@ struct JournalSink {
 
 #[async_trait]
 impl SinkConnector for JournalSink {
+    async fn validate(&self, config: &ConfigMap) -> Vec<Problem> {
+        let token = config.get("token").map(String::as_str).unwrap_or_default();
+        match config.get("mode").map(String::as_str) {
+            Some("refuse") => vec![
+                Problem::with_value("token", token, format!("{token} is wrong")),
+                Problem::new("mode", format!("not with {token}")),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
     async fn start(&mut self, _: ConnectorContext, config: &ConfigMap) -> Result<(), ConnectError> {
         self.config = config.clone();
         Ok(())
@@ -217,6 +227,7 @@ impl SinkConnector for JournalSink {
         Box::new(JournalTask {
             journal: Journal::of(""),
             mode: String::new(),
+            token: None,
             context: None,
         })
     }
@@ -225,6 +236,7 @@ impl SinkConnector for JournalSink {
 struct JournalTask {
     journal: Journal,
     mode: String,
+    token: Option<Password>,
     context: Option<SinkTaskContext>,
 }
 
@@ -261,13 +273,24 @@ impl SinkTask for JournalTask {
         config: &ConfigMap,
     ) -> Result<(), ConnectError> {
         self.journal = Journal::of(context.name());
-        self.mode = JournalConfig::parse(config)?.mode;
+        let config = JournalConfig::parse(config)?;
+        self.mode = config.mode;
+        self.token = config.token;
         self.context = Some(context);
         Ok(())
     }
 
     async fn put(&mut self, records: Vec<SinkRecord>) -> Result<PutOutcome, ConnectError> {
         misbehave(&self.mode).await?;
+        if self.mode == "leak" {
+            let token = self.token.as_ref().unwrap().reveal();
+            tracing::warn!(token, "logging in with {token}");
+            self.context
+                .as_ref()
+                .unwrap()
+                .waiting(format!("waiting for {token}"));
+            return Err(ConnectError::fatal(format!("login with {token} failed")));
+        }
         self.before(&records).await;
         let refuse = self.journal.with(|entries| {
             entries.refusals += 1;

@@ -5,6 +5,7 @@ mod connectors;
 mod dead_letters;
 mod program;
 mod rest;
+mod secrets;
 mod sinks;
 mod transforms;
 mod world;
