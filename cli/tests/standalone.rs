@@ -5,6 +5,7 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -117,11 +118,52 @@ fn after_kill_9_a_worker_with_a_separate_broker_does_not_wait_for_its_old_sessio
 }
 
 #[test]
+fn after_kill_9_every_line_is_in_the_sink_or_in_the_dead_letter_queue() {
+    let mut job = Job::new(["worker.toml", "file-source.toml", "file-sink.toml"]);
+    let sink = fs::read_to_string(job.path("file-sink.toml")).unwrap();
+    let sink = sink
+        + "\"value.converter\" = \"json\"\n\"value.converter.schemas.enable\" = false\n\
+           errors.tolerance = \"all\"\nerrors.deadletterqueue.topic.name = \"dead\"\n";
+    fs::write(job.path("file-sink.toml"), sink).unwrap();
+    let dead = "name = \"dead\"\nconnector.class = \"FileStreamSink\"\nfile = \"dead.txt\"\n\
+                topics = \"dead\"\n";
+    fs::write(job.path("dead.toml"), dead).unwrap();
+    job.files.push("dead.toml");
+    let (rounds, lines) = (5, 3000);
+    for round in 0..rounds {
+        let numbers = round * lines..(round + 1) * lines;
+        let line = |number: usize| match number % 3 {
+            0 => format!("{{ {number}\n"),
+            _ => format!("{number}\n"),
+        };
+        job.append(&numbers.map(line).collect::<String>());
+        let running = job.start();
+        std::thread::sleep(Duration::from_millis(150 * round as u64));
+        drop(running);
+    }
+    let running = job.start();
+    let expected: BTreeSet<String> = fs::read_to_string(job.path("test.txt"))
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    world::wait_for("every line is somewhere", || {
+        let read = |name: &str| fs::read_to_string(job.path(name)).unwrap_or_default();
+        let (good, bad) = (read("test.sink.txt"), read("dead.txt"));
+        let found: BTreeSet<String> = good.lines().chain(bad.lines()).map(str::to_owned).collect();
+        found == expected
+    });
+    let bad = fs::read_to_string(job.path("dead.txt")).unwrap();
+    assert!(bad.lines().all(|line| line.starts_with("{ ")));
+    assert_eq!(running.interrupt(), Some(0));
+}
+
+#[test]
 fn json_logs_are_json_throughout_and_name_connector_and_task() {
     let job = Job::new(["worker.toml", "file-source.toml", "file-sink.toml"]);
     let log = fs::File::create(job.path("log")).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_connect-standalone"))
-        .args(job.files)
+        .args(&job.files)
         .args(["--log-format", "json"])
         .env_remove("RUST_LOG")
         .current_dir(job.folder.path())

@@ -79,7 +79,7 @@ pub fn init(format: LogFormat, default_filter: &str) {
         Some(Err(mistake)) => (default(), Some(mistake)),
     };
     let lines = fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(crate::secrets::stderr)
         .with_target(format == LogFormat::Json);
     let lines = match format {
         LogFormat::Text => lines

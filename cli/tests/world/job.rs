@@ -20,7 +20,7 @@ pub struct Job {
     /// Where it runs.
     pub folder: TempDir,
     /// What is on its command line.
-    pub files: [&'static str; 3],
+    pub files: Vec<&'static str>,
 }
 
 /// A worker as a process; killed at the end if the test did not stop it.
@@ -40,7 +40,10 @@ impl Job {
             let text = fs::read_to_string(shipped.join(file)).unwrap();
             fs::write(folder.path().join(file), text.replace(":9092", ":0")).unwrap();
         }
-        Self { folder, files }
+        Self {
+            folder,
+            files: files.to_vec(),
+        }
     }
 
     /// The path of a file in the folder.
@@ -71,7 +74,7 @@ impl Job {
     /// As `start`, with its standard error elsewhere.
     pub fn start_with(&self, errors: Stdio) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_connect-standalone"))
-            .args(self.files)
+            .args(&self.files)
             .current_dir(self.folder.path())
             .stdout(Stdio::piped())
             .stderr(errors)

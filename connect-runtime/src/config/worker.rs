@@ -10,8 +10,10 @@ use connect_core::ConfigMap;
 use super::keys::{Key, Kind, TableReader};
 use super::listeners::{REMOTE, RestConfig};
 use super::problem::{Problem, Problems};
+use super::providers::Providers;
 use super::settings::Settings;
 use crate::clients::{sink_consumer, source_producer};
+use crate::secrets;
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
 const NO_REST: &str = "the REST interface has no such thing yet";
@@ -19,8 +21,6 @@ const LISTENERS: &str = "listeners says where the REST interface is";
 const DISTRIBUTED: &str = "it is for distributed workers only";
 const COMPILED_IN: &str = "plugins are compiled into the program";
 const NO_METRICS: &str = "this worker publishes no metrics yet";
-const NO_PROVIDERS: &str =
-    "configuration providers are not there yet, values are taken as they stand";
 
 /// The keys of a worker, apart from those under [`PREFIXES`].
 pub const KEYS: &[Key] = &[
@@ -125,6 +125,12 @@ pub const KEYS: &[Key] = &[
         "Whether requests may have it forget them.",
     ),
     Key::new(
+        "config.providers",
+        Kind::List,
+        None,
+        "Names for the configuration providers that ${name:path:key} in values may refer to; config.providers.<name>.class is the class of each.",
+    ),
+    Key::new(
         "task.restart.backoff.ms",
         Kind::Integer(1, MILLIS_MAX),
         Some("1000"),
@@ -223,7 +229,6 @@ pub const KEYS: &[Key] = &[
     Key::without_effect("key.converter.plugin.version", COMPILED_IN),
     Key::without_effect("value.converter.plugin.version", COMPILED_IN),
     Key::without_effect("header.converter.plugin.version", COMPILED_IN),
-    Key::without_effect("config.providers", NO_PROVIDERS),
     Key::without_effect(
         "connector.client.config.override.allowlist",
         "the policy is All or None",
@@ -418,6 +423,8 @@ pub struct WorkerConfig {
     pub producer: ConfigMap,
     /// `consumer.…` keys for all sink tasks, with the prefix cut.
     pub consumer: ConfigMap,
+    /// What references in configurations stand for.
+    pub providers: Providers,
 }
 
 impl WorkerConfig {
@@ -426,7 +433,13 @@ impl WorkerConfig {
     /// # Errors
     /// All problems at once, warnings included, if at least one is an error.
     pub fn read(settings: &Settings) -> Result<(Self, Vec<Problem>), Problems> {
+        secrets::learn_from(settings);
+        let (providers, wrong_providers) = Providers::read(settings);
+        let (resolved, wrong_references) = providers.resolve(settings);
+        let settings = &resolved;
         let mut reader = TableReader::check(settings, &[KEYS]);
+        reader.problems.extend(wrong_providers);
+        reader.problems.extend(wrong_references);
         reader.check_unknown(PREFIXES, &[]);
         check_bootstrap(&mut reader, settings);
         check_converters(&mut reader, settings);
@@ -458,8 +471,9 @@ impl WorkerConfig {
             connection: connection(&reader),
             producer: settings.with_prefix("producer."),
             consumer: settings.with_prefix("consumer."),
+            providers,
         };
-        let problems = reader.problems;
+        let problems: Vec<Problem> = reader.problems.into_iter().map(Problem::discreet).collect();
         if problems.iter().any(Problem::is_error) {
             return Err(Problems(problems).sorted());
         }

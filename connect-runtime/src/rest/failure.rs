@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::config::Problems;
 use crate::error::WorkerError;
+use crate::secrets;
 
 /// Why a request was not done; tools read the status and some match on the words.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ impl Failure {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
-            message: message.into(),
+            message: secrets::hide(message),
         }
     }
 

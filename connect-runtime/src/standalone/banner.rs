@@ -9,6 +9,7 @@ use connect_core::ConnectorKind;
 use crate::config::connector::{ConnectorConfig, Topics};
 use crate::logging;
 use crate::rest::RestListeners;
+use crate::secrets;
 use crate::worker::Worker;
 
 /// Connectors that are listed by name; more are counted.
@@ -21,6 +22,7 @@ pub(super) fn print(text: &str) {
 
 /// Says on standard error what went wrong; as a log line where programs read it.
 pub(super) fn complain(text: &str) {
+    let text = secrets::hide(text);
     match logging::is_json() {
         true => tracing::error!("{text}"),
         false => drop(writeln!(std::io::stderr().lock(), "{text}")),

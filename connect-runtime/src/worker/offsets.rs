@@ -288,10 +288,10 @@ async fn ask(config: &Arc<ConnectorConfig>, changes: OffsetChanges) -> Result<bo
         let connector = connect_core::plugin::find(&asked.class)?.create();
         match (connector, changes) {
             (AnyConnector::Source(connector), OffsetChanges::Source(changes)) => {
-                connector.alter_offsets(&asked.map, &changes).await
+                connector.alter_offsets(&asked.resolved, &changes).await
             }
             (AnyConnector::Sink(connector), OffsetChanges::Sink(changes)) => {
-                connector.alter_offsets(&asked.map, &changes).await
+                connector.alter_offsets(&asked.resolved, &changes).await
             }
             _ => Err(ConnectError::fatal("its class is of the other kind now")),
         }

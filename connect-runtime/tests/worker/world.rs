@@ -145,6 +145,10 @@ impl World {
         client.close().await;
     }
 
+    pub(crate) fn client(&self) -> Client {
+        Client::new(ClientConfig::new([self.address.clone()])).unwrap()
+    }
+
     /// Waits for something to become true.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn() -> bool) {
         let start = Instant::now();
