@@ -192,6 +192,51 @@ fn a_saved_change_of_a_file_is_applied_at_once_and_a_broken_one_is_not() {
 }
 
 #[test]
+fn references_in_a_saved_file_are_resolved_and_what_they_stand_for_is_not_said() {
+    let job = job();
+    configure(
+        &job,
+        "\"config.providers\" = \"file\"\n\"config.providers.file.class\" = \"FileConfigProvider\"",
+    );
+    fs::write(
+        job.path("secrets.properties"),
+        "where=canary-file-2f6a.txt\n",
+    )
+    .unwrap();
+    let (running, said) = start(&job);
+    job.append("foo\n");
+    job.expect("foo\n");
+    let file = job.path("file-sink.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let changed = text.replace("test.sink.txt", "${file:secrets.properties:where}");
+    fs::write(&file, &changed).unwrap();
+    let line = until_said(&said, "goes on with what file-sink.toml says now");
+    assert!(line.ends_with("changed: file"), "{line}");
+    job.append("bar\n");
+    wait_for_content(&job.path("canary-file-2f6a.txt"), "bar\n", LIMIT);
+    let (_, config) = ask(&running, "GET /connectors/local-file-sink/config", "");
+    assert!(
+        config.contains(r#""file":"${file:secrets.properties:where}""#),
+        "{config}"
+    );
+    fs::write(
+        &file,
+        text.replace("test.sink.txt", "${file:missing:where}"),
+    )
+    .unwrap();
+    let line = until_said(&said, "goes on as before");
+    assert!(
+        line.contains("key \"file\": \"${file:missing:where}\" cannot be read"),
+        "{line}"
+    );
+    job.append("baz\n");
+    wait_for_content(&job.path("canary-file-2f6a.txt"), "bar\nbaz\n", LIMIT);
+    let all = fs::read_to_string(&said).unwrap();
+    assert!(!all.contains("canary"), "{all}");
+    assert_eq!(running.interrupt(), Some(0));
+}
+
+#[test]
 fn another_name_in_a_file_is_another_connector() {
     let job = job();
     let (running, said) = start(&job);

@@ -292,7 +292,7 @@ impl SourceLoop {
                     match result {
                         Ok(delivered) => {
                             self.unproven.lock().add(&topic, &delivered);
-                            self.setup.shared.topics.note(&self.setup.id.connector, &topic);
+                            self.note_topic(&topic);
                         }
                         Err(error) => self.undelivered(&error)?,
                     }
@@ -306,6 +306,15 @@ impl SourceLoop {
                     None => open = false,
                 },
             }
+        }
+    }
+
+    /// The connector has used a topic; dead letters alone do not count, as those of a sink.
+    fn note_topic(&self, topic: &Arc<str>) {
+        let dead_letters = self.setup.connector.errors.dead_letters.as_ref();
+        if dead_letters.is_none_or(|queue| queue.topic != **topic) {
+            let Setup { shared, id, .. } = &self.setup;
+            shared.topics.note(&id.connector, topic);
         }
     }
 

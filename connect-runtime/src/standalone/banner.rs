@@ -17,6 +17,7 @@ const CONNECTORS_MAX: usize = 3;
 
 /// Says something on standard output. A reader that has gone away is no reason to fail.
 pub(super) fn print(text: &str) {
+    let text = secrets::hide(text);
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
@@ -31,6 +32,7 @@ pub(super) fn complain(text: &str) {
 
 /// Says on standard error what happens; as a log line where programs read it.
 pub(super) fn mention(text: &str) {
+    let text = secrets::hide(text);
     match logging::is_json() {
         true => tracing::info!("{text}"),
         false => drop(writeln!(std::io::stderr().lock(), "{text}")),

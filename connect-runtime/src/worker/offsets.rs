@@ -77,7 +77,7 @@ impl Worker {
                 OffsetChanges::Sink(changes)
             }
         };
-        let checked = ask(&config, changes.clone()).await?;
+        let checked = self.ask(&config, changes.clone()).await?;
         let _turn = self.turn.lock().await;
         self.check_still_stopped(&config).await?;
         in_time(name, async {
@@ -111,7 +111,7 @@ impl Worker {
                 OffsetChanges::Sink(removed.collect())
             }
         };
-        let checked = ask(&config, removed).await?;
+        let checked = self.ask(&config, removed).await?;
         let _turn = self.turn.lock().await;
         self.check_still_stopped(&config).await?;
         in_time(name, async {
@@ -278,35 +278,42 @@ impl Worker {
             false => Err(refused(name, problems.join("\n"))),
         }
     }
-}
 
-/// Asks a fresh connector what it thinks of new offsets.
-async fn ask(config: &Arc<ConnectorConfig>, changes: OffsetChanges) -> Result<bool, WorkerError> {
-    let name = &config.name;
-    let asked = Arc::clone(config);
-    let work = async move {
-        let connector = connect_core::plugin::find(&asked.class)?.create();
-        match (connector, changes) {
-            (AnyConnector::Source(connector), OffsetChanges::Source(changes)) => {
-                connector.alter_offsets(&asked.resolved, &changes).await
+    /// Asks a fresh connector what it thinks of new offsets.
+    async fn ask(
+        &self,
+        config: &ConnectorConfig,
+        changes: OffsetChanges,
+    ) -> Result<bool, WorkerError> {
+        let name = &config.name;
+        // With what references stand for now: it may have rested for long.
+        let asked = config.fresh(&self.shared.config);
+        let asked = asked.map_err(|problems| failed(name, problems.to_string()))?;
+        let work = async move {
+            let connector = connect_core::plugin::find(&asked.class)?.create();
+            match (connector, changes) {
+                (AnyConnector::Source(connector), OffsetChanges::Source(changes)) => {
+                    connector.alter_offsets(&asked.resolved, &changes).await
+                }
+                (AnyConnector::Sink(connector), OffsetChanges::Sink(changes)) => {
+                    connector.alter_offsets(&asked.resolved, &changes).await
+                }
+                _ => Err(ConnectError::fatal("its class is of the other kind now")),
             }
-            (AnyConnector::Sink(connector), OffsetChanges::Sink(changes)) => {
-                connector.alter_offsets(&asked.resolved, &changes).await
+        };
+        let mut room = Room::open("alter offsets", Span::current(), work);
+        match timeout(ASK_TIMEOUT, room.result()).await {
+            Ok(Ok(Ok(checked))) => Ok(checked),
+            Ok(Ok(Err(error))) => Err(match error.class() {
+                ErrorClass::Configuration | ErrorClass::Record => refused(name, error.report()),
+                ErrorClass::Retriable | ErrorClass::Fatal => failed(name, error.report()),
+            }),
+            Ok(Err(failure)) => Err(failed(name, TaskFailure::from(failure).message)),
+            Err(_) => {
+                let reason =
+                    format!("the connector did not say within {ASK_TIMEOUT:?} whether it can");
+                Err(failed(name, reason))
             }
-            _ => Err(ConnectError::fatal("its class is of the other kind now")),
-        }
-    };
-    let mut room = Room::open("alter offsets", Span::current(), work);
-    match timeout(ASK_TIMEOUT, room.result()).await {
-        Ok(Ok(Ok(checked))) => Ok(checked),
-        Ok(Ok(Err(error))) => Err(match error.class() {
-            ErrorClass::Configuration | ErrorClass::Record => refused(name, error.report()),
-            ErrorClass::Retriable | ErrorClass::Fatal => failed(name, error.report()),
-        }),
-        Ok(Err(failure)) => Err(failed(name, TaskFailure::from(failure).message)),
-        Err(_) => {
-            let reason = format!("the connector did not say within {ASK_TIMEOUT:?} whether it can");
-            Err(failed(name, reason))
         }
     }
 }

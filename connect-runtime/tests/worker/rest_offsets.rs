@@ -103,6 +103,29 @@ async fn a_stopped_source_goes_on_where_its_offset_was_set() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connector_is_asked_with_what_references_stand_for_by_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mode");
+    std::fs::write(&file, "").unwrap();
+    let rest = Rest::start_with(&[
+        ("config.providers", "dir"),
+        ("config.providers.dir.class", "DirectoryConfigProvider"),
+    ])
+    .await;
+    let mode = format!("${{dir:{}:mode}}", folder.path().display());
+    rest.create("asked", &source("asked", &mode)).await;
+    rest.stop("asked").await;
+    let changes = of_numbers(&json!({"next": 40}));
+    rest.is_done(rest.patch("asked", &changes).await, NOT_CHECKED)
+        .await;
+    std::fs::write(&file, "checks-offsets").unwrap();
+    let altered = "The offsets for this connector have been altered successfully";
+    rest.is_done(rest.patch("asked", &changes).await, altered)
+        .await;
+    rest.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_whose_offsets_are_removed_begins_anew() {
     let rest = Rest::start().await;
     rest.create("anew", &source("anew", "")).await;

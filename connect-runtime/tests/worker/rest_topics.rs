@@ -1,5 +1,6 @@
 //! The topics that connectors have used, shown and forgotten by REST.
 
+use kafka_client::{OffsetSpec, TopicPartition};
 use serde_json::json;
 
 use crate::connectors::SINK;
@@ -41,6 +42,30 @@ async fn used_topics_are_shown_until_they_are_reset() {
     assert_eq!(rest.call("DELETE /connectors/user").await.status, 204);
     let gone = json!({"user": {"topics": []}});
     assert_eq!(rest.get("/connectors/user/topics").await, gone);
+    rest.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_queue_is_no_used_topic() {
+    let rest = Rest::start().await;
+    let mut config = source("alive", "");
+    // Texts are no dates.
+    config["transforms"] = json!("date");
+    config["transforms.date.type"] = json!("TimestampConverter$Value");
+    config["transforms.date.target.type"] = json!("unix");
+    config["transforms.date.format"] = json!("yyyy-MM-dd");
+    config["errors.tolerance"] = json!("all");
+    config["errors.deadletterqueue.topic.name"] = json!("dead");
+    rest.create("living", &config).await;
+    let read = json!({"offsets": [{"partition": {"of": "numbers"}, "offset": {"next": 100}}]});
+    rest.until_get("/connectors/living/offsets", &read).await;
+    let letters = [(TopicPartition::new("dead", 0), OffsetSpec::Latest)];
+    let client = rest.world.client();
+    let listed = client.admin().list_offsets(&letters).await.unwrap();
+    client.close().await;
+    assert_eq!(listed[0].1.as_ref().unwrap().offset, 100);
+    let none = json!({"living": {"topics": []}});
+    assert_eq!(rest.get("/connectors/living/topics").await, none);
     rest.end().await;
 }
 

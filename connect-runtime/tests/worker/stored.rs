@@ -6,11 +6,16 @@ use std::time::Duration;
 use connect_runtime::config::Settings;
 use connect_runtime::config::connector::ConnectorConfig;
 use connect_runtime::{State, Worker, WorkerError};
-use kafka_client::{Client, ClientConfig, ConfigResource, ProducerRecord, TopicPartition};
+use kafka_client::{
+    AutoOffsetReset, Client, ClientConfig, ConfigResource, Consumer, ConsumerConfig,
+    ProducerRecord, TopicPartition,
+};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::COUNT;
 use crate::connectors::{Journal, SINK};
+use crate::rest::{Rest, source};
 use crate::world::World;
 
 const TOPIC: &str = "kept-connectors";
@@ -33,6 +38,25 @@ fn initially(config: ConnectorConfig, state: &str, worker: &Worker) -> Connector
     let format = connect_runtime::config::Format::Json;
     let (settings, _) = Settings::parse(format, "test", json.as_bytes()).unwrap();
     ConnectorConfig::read(&settings, worker.config()).unwrap().0
+}
+
+/// The values of all records of the topic.
+async fn stored_values(world: &World) -> Vec<String> {
+    let mut config = ConsumerConfig::default();
+    config.auto_offset_reset = AutoOffsetReset::Earliest;
+    let mut consumer = Consumer::new(world.client(), config).unwrap();
+    let partition = TopicPartition::new(TOPIC, 0);
+    consumer.assign(vec![partition.clone()]).unwrap();
+    let mut values = Vec::new();
+    while consumer.high_watermark(&partition).is_none()
+        || consumer.position(&partition) < consumer.high_watermark(&partition)
+    {
+        let polled = consumer.poll(Duration::from_secs(1)).await.unwrap();
+        let records = polled.batches.into_iter().flat_map(|batch| batch.records);
+        let text = |value: bytes::Bytes| String::from_utf8(value.to_vec()).unwrap();
+        values.extend(records.filter_map(|record| record.value.map(text)));
+    }
+    values
 }
 
 /// Writes records as another program would.
@@ -318,4 +342,73 @@ async fn without_a_topic_connectors_end_with_the_worker() {
     assert!(worker.start_stored().await.unwrap().started.is_empty());
     worker.stop().await;
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_stored_as_its_reference_and_read_again_after_a_restart() {
+    const SECRET: &str = "canary-stored-4b1e";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), SECRET).unwrap();
+    let keys = [
+        ("config.storage.topic", TOPIC),
+        ("config.providers", "dir"),
+        ("config.providers.dir.class", "DirectoryConfigProvider"),
+    ];
+    let rest = Rest::start_with(&keys).await;
+    let reference = format!("${{dir:{}:token}}", folder.path().display());
+    let mut config = json!({
+        "connector.class": SINK, "topics": "kept", "mode": "leak", "token": reference,
+    });
+    rest.create("kept", &config).await;
+    rest.create("kept-source", &source("kept", "")).await;
+    // Only one key is asked for; the others are as they were written.
+    let line = "PATCH /connectors/kept/config";
+    let patched = rest.send(line, r#"{"tasks.max": "2"}"#).await;
+    assert_eq!(patched.status, 200, "{}", patched.text);
+    assert_eq!(patched.json()["config"]["token"], reference);
+    // What the connector refuses, with the secret in its hands, is not stored.
+    config["mode"] = json!("refuse");
+    let line = "PUT /connectors/kept/config";
+    let refused = rest.send(line, &config.to_string()).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(
+        refused.text.contains("not with [hidden]"),
+        "{}",
+        refused.text
+    );
+    let values = stored_values(&rest.world).await;
+    assert_eq!(
+        values
+            .iter()
+            .filter(|value| value.contains(&reference))
+            .count(),
+        2
+    );
+    assert!(
+        !values.iter().any(|value| value.contains("refuse")),
+        "{values:?}"
+    );
+    assert!(
+        !values.iter().any(|value| value.contains(SECRET)),
+        "{values:?}"
+    );
+
+    rest.worker.stop().await;
+    let worker = rest.world.worker_with(&keys).await;
+    let restored = worker.start_stored().await.unwrap();
+    assert!(restored.refused.is_empty(), "{:?}", restored.refused);
+    let configuration = worker.configuration("kept").await.unwrap();
+    assert_eq!(configuration.map["token"], reference);
+    assert_eq!(configuration.map["tasks.max"], "2");
+    let says = || {
+        let status = worker.status();
+        let mut errors = status["kept"]
+            .tasks
+            .iter()
+            .filter_map(|task| task.last_error.as_ref());
+        errors.any(|error| error.contains("login with [hidden] failed"))
+    };
+    rest.world.until("the task has the secret", says).await;
+    worker.stop().await;
+    rest.end().await;
 }
