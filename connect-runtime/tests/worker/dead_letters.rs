@@ -59,24 +59,6 @@ fn context(record: &Record) -> BTreeMap<String, String> {
     record.headers.iter().filter_map(pair).collect()
 }
 
-async fn committed(world: &World, connector: &str) -> Option<i64> {
-    let client = world.client();
-    let group = format!("connect-{connector}");
-    let offsets = client.admin().list_group_offsets(&group).await.unwrap();
-    client.close().await;
-    offsets.values().next().map(|committed| committed.offset)
-}
-
-async fn until_committed(world: &World, connector: &str, offset: i64) {
-    let reached = async {
-        while committed(world, connector).await != Some(offset) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let reached = timeout(Duration::from_secs(60), reached).await;
-    assert!(reached.is_ok(), "{connector} commits {offset}");
-}
-
 /// Numbers from 0 in a topic, and a sink of it that has put all but the bad ones.
 async fn sink_of_numbers(
     world: &World,
@@ -172,7 +154,7 @@ async fn records_that_cannot_be_converted_go_to_the_queue_as_they_were_read() {
     ] {
         assert_eq!(context[name], expected, "{name}");
     }
-    until_committed(&world, "raw-sink", 3).await;
+    world.until_committed("raw-sink", 3).await;
     assert_eq!(Journal::of("raw-sink").values(), ["one", "two"]);
     worker.stop().await;
     world.end().await;
@@ -196,7 +178,7 @@ async fn a_batch_that_is_refused_as_a_whole_is_divided_until_the_bad_records_are
     assert_eq!(context["stage"], "TASK_PUT");
     assert_eq!(context["offset"], "500");
     assert_eq!(context["exception.message"], "one of these is poison");
-    until_committed(&world, &name, COUNT as i64).await;
+    world.until_committed(&name, COUNT as i64).await;
     let expected: Vec<String> = numbers(0..COUNT)
         .into_iter()
         .filter(|number| !["3", "500", "501"].contains(&number.as_str()))
@@ -220,7 +202,7 @@ async fn records_that_a_sink_lists_or_reports_go_to_the_queue() {
         let context = context(&letters[0]);
         assert_eq!(context["exception.message"], message);
         assert_eq!((&*context["topic"], &*context["offset"]), (topic, "7"));
-        until_committed(&world, &name, COUNT as i64).await;
+        world.until_committed(&name, COUNT as i64).await;
         assert_eq!(Journal::of(&name).values().len(), COUNT - 2);
     }
     worker.stop().await;
@@ -262,7 +244,7 @@ async fn nothing_is_committed_before_the_dead_letter_is_acknowledged() {
         error.is_some_and(|error| error.contains("dead letter queue \"held-dead\""))
     };
     world.until("the state says what is wrong", fails).await;
-    assert_eq!(committed(&world, &name).await, None);
+    assert_eq!(world.committed(&name).await, None);
     let client = world.client();
     let alteration = ConfigAlteration {
         name: "max.message.bytes".to_owned(),
@@ -274,7 +256,7 @@ async fn nothing_is_committed_before_the_dead_letter_is_acknowledged() {
         .incremental_alter_configs(&ConfigResource::topic("held-dead"), &[alteration], false)
         .await
         .unwrap();
-    until_committed(&world, &name, COUNT as i64).await;
+    world.until_committed(&name, COUNT as i64).await;
     assert_eq!(values(&records_of(&world, "held-dead", 1).await)[0], "0");
     worker.stop().await;
     world.end().await;

@@ -4,6 +4,7 @@
 mod connectors;
 mod dead_letters;
 mod program;
+mod relay;
 mod rest;
 mod rest_loggers;
 mod rest_offsets;
