@@ -5,101 +5,16 @@
 
 mod world;
 
-use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
-use world::{Broker, wait_for_content};
-
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// A folder with the shipped configuration, the worker on a port of its own.
-struct Job {
-    folder: TempDir,
-    files: [&'static str; 3],
-}
-
-/// A worker as a process; killed at the end if the test did not stop it.
-struct Running {
-    child: Child,
-    /// What it printed until it was running.
-    banner: Vec<String>,
-}
-
-impl Job {
-    fn new(files: [&'static str; 3]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
-        for file in files {
-            let text = fs::read_to_string(shipped.join(file)).unwrap();
-            fs::write(folder.path().join(file), text.replace(":9092", ":0")).unwrap();
-        }
-        Self { folder, files }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn append(&self, text: &str) {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("test.txt"))
-            .unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn expect(&self, text: &str) {
-        wait_for_content(&self.path("test.sink.txt"), text, LIMIT);
-    }
-
-    fn start(&self) -> Running {
-        self.start_with(Stdio::inherit())
-    }
-
-    fn start_with(&self, errors: Stdio) -> Running {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_connect-standalone"))
-            .args(self.files)
-            .current_dir(self.folder.path())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let mut banner = Vec::new();
-        for line in output.lines() {
-            let line = line.unwrap();
-            let last = line.starts_with("stop:");
-            banner.push(line);
-            if last {
-                break;
-            }
-        }
-        Running { child, banner }
-    }
-}
-
-impl Running {
-    /// Asks it to stop, as Ctrl-C does, and gives its exit code.
-    fn interrupt(mut self) -> Option<i32> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::INT).unwrap();
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
+use world::Broker;
+use world::job::{Job, LIMIT, Running};
 
 #[test]
 fn lines_arrive_in_order_and_a_restart_brings_only_new_ones() {
@@ -203,11 +118,52 @@ fn after_kill_9_a_worker_with_a_separate_broker_does_not_wait_for_its_old_sessio
 }
 
 #[test]
+fn after_kill_9_every_line_is_in_the_sink_or_in_the_dead_letter_queue() {
+    let mut job = Job::new(["worker.toml", "file-source.toml", "file-sink.toml"]);
+    let sink = fs::read_to_string(job.path("file-sink.toml")).unwrap();
+    let sink = sink
+        + "\"value.converter\" = \"json\"\n\"value.converter.schemas.enable\" = false\n\
+           errors.tolerance = \"all\"\nerrors.deadletterqueue.topic.name = \"dead\"\n";
+    fs::write(job.path("file-sink.toml"), sink).unwrap();
+    let dead = "name = \"dead\"\nconnector.class = \"FileStreamSink\"\nfile = \"dead.txt\"\n\
+                topics = \"dead\"\n";
+    fs::write(job.path("dead.toml"), dead).unwrap();
+    job.files.push("dead.toml");
+    let (rounds, lines) = (5, 3000);
+    for round in 0..rounds {
+        let numbers = round * lines..(round + 1) * lines;
+        let line = |number: usize| match number % 3 {
+            0 => format!("{{ {number}\n"),
+            _ => format!("{number}\n"),
+        };
+        job.append(&numbers.map(line).collect::<String>());
+        let running = job.start();
+        std::thread::sleep(Duration::from_millis(150 * round as u64));
+        drop(running);
+    }
+    let running = job.start();
+    let expected: BTreeSet<String> = fs::read_to_string(job.path("test.txt"))
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    world::wait_for("every line is somewhere", || {
+        let read = |name: &str| fs::read_to_string(job.path(name)).unwrap_or_default();
+        let (good, bad) = (read("test.sink.txt"), read("dead.txt"));
+        let found: BTreeSet<String> = good.lines().chain(bad.lines()).map(str::to_owned).collect();
+        found == expected
+    });
+    let bad = fs::read_to_string(job.path("dead.txt")).unwrap();
+    assert!(bad.lines().all(|line| line.starts_with("{ ")));
+    assert_eq!(running.interrupt(), Some(0));
+}
+
+#[test]
 fn json_logs_are_json_throughout_and_name_connector_and_task() {
     let job = Job::new(["worker.toml", "file-source.toml", "file-sink.toml"]);
     let log = fs::File::create(job.path("log")).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_connect-standalone"))
-        .args(job.files)
+        .args(&job.files)
         .args(["--log-format", "json"])
         .env_remove("RUST_LOG")
         .current_dir(job.folder.path())

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use crate::error::ConnectError;
 use crate::position::{SourceOffset, SourcePartition};
-use crate::record::TopicPartition;
+use crate::record::{SinkRecord, TopicPartition};
 
 /// Which task this is: the connector's name and the task's number, from 0.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +61,8 @@ pub trait SinkControl: TaskControl {
     fn retry_after(&self, delay: Duration);
     /// The partitions the task owns now.
     fn assignment(&self) -> BTreeSet<TopicPartition>;
+    /// Treat this record as `errors.tolerance` says; the error comes back if that is to fail the task.
+    fn report(&self, record: &SinkRecord, error: ConnectError) -> Result<(), ConnectError>;
 }
 
 /// What a connector may ask of its worker; the worker's side. No method may block.
@@ -246,6 +248,30 @@ impl SinkTaskContext {
     /// Sets how long the worker waits after the retriable error that the task is about to return.
     pub fn retry_after(&self, delay: Duration) {
         self.control.retry_after(delay);
+    }
+
+    /// Reports a record that cannot be written, as Kafka's `ErrantRecordReporter` (KIP-610): also one
+    /// that an earlier `put` has taken. With `errors.tolerance=all` it goes to the dead letter queue, if
+    /// there is one, as it was read; the task goes on without it. Report it before `flush` returns an
+    /// offset that covers it: the worker commits nothing before what was reported is safe.
+    ///
+    /// ```
+    /// # use connect_core::{ConnectError, SinkRecord, SinkTaskContext};
+    /// # fn write(_: &SinkRecord) -> Result<(), ConnectError> { Ok(()) }
+    /// # fn put(context: &SinkTaskContext, records: &[SinkRecord]) -> Result<(), ConnectError> {
+    /// for record in records {
+    ///     if let Err(error) = write(record) {
+    ///         context.report(record, error)?;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `error` itself, if bad records are to fail the task, or if it says nothing about the record;
+    /// return it.
+    pub fn report(&self, record: &SinkRecord, error: ConnectError) -> Result<(), ConnectError> {
+        self.control.report(record, error)
     }
 
     /// The partitions the task owns now.

@@ -165,7 +165,9 @@ pub use error::{ConnectError, ErrorClass};
 pub use header::{Header, Headers};
 pub use plugin::{AnyConnector, ConnectorFactory, ConnectorKind, PluginInfo};
 pub use position::{SourceOffset, SourcePartition, SourcePosition};
-pub use record::{OffsetMap, Origin, SinkRecord, SourceRecord, TimestampType, TopicPartition};
+pub use record::{
+    Attachment, OffsetMap, Origin, SinkRecord, SourceRecord, TimestampType, TopicPartition,
+};
 pub use schema::{Field, Logical, Schema, SchemaBuilder, SchemaRef, Type};
 pub use sink::{PutOutcome, RecordFailure, SinkConnector, SinkTask};
 pub use source::{ExactlyOnce, SourceConnector, SourceTask};

@@ -1,5 +1,6 @@
 //! Records: what sources give and sinks take.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -136,6 +137,35 @@ pub struct Origin {
     pub offset: i64,
 }
 
+/// What a worker keeps with a record, to know it again when it is
+/// [reported](crate::SinkTaskContext::report). It says nothing about the record, so any two are equal.
+#[derive(Clone, Default)]
+pub struct Attachment(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Attachment {
+    /// Made by the worker.
+    pub fn new(kept: Arc<dyn Any + Send + Sync>) -> Self {
+        Attachment(Some(kept))
+    }
+
+    /// What is kept, if it is of this type.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.as_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attachment")
+    }
+}
+
+impl PartialEq for Attachment {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// A record on its way from a topic to a sink.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SinkRecord {
@@ -162,6 +192,8 @@ pub struct SinkRecord {
     /// Where the record was read from, if a transform changed topic or partition; use
     /// [`SinkRecord::source`] (KIP-793).
     pub original: Option<Box<Origin>>,
+    /// The worker's; keep it with the record.
+    pub attachment: Attachment,
 }
 
 impl SinkRecord {
@@ -179,6 +211,7 @@ impl SinkRecord {
             value_schema: None,
             headers: Headers::new(),
             original: None,
+            attachment: Attachment::default(),
         }
     }
 

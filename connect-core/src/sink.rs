@@ -79,7 +79,7 @@ pub trait SinkConnector: Send + Sync {
 
     /// Checks (or applies to the outside world) offsets that a user wants to set (`Some`) or remove
     /// (`None`), while no task runs. `Ok(false)` says that the connector has nothing to say; an error
-    /// refuses the change. May be called more than once with the same offsets.
+    /// refuses the change. As [`SourceConnector::alter_offsets`](crate::SourceConnector::alter_offsets).
     async fn alter_offsets(
         &self,
         _config: &ConfigMap,
@@ -128,10 +128,14 @@ pub trait SinkTask: Send {
     /// in vain for `max.poll.interval.ms`, are they lost to others.
     ///
     /// Outcome: records listed as failures are treated as `errors.tolerance` says, all others count as
-    /// taken. Errors: retriable says that *nothing* of this batch was taken; the same batch is put again
-    /// with back-off, for as long as it takes, with the reason in the task's state. Record fails the
-    /// whole batch as if every record were listed. Configuration or fatal stops the task; a fatal one is
-    /// restarted and continues behind the last committed offsets.
+    /// taken. [`report`](SinkTaskContext::report) does the same for records of earlier puts.
+    ///
+    /// Errors: retriable says that *nothing* of this batch was taken; the same batch is put again with
+    /// back-off, for as long as it takes, with the reason in the task's state. Record says that nothing
+    /// of it was taken because the outside world refuses some record, without saying which: with
+    /// `errors.tolerance=all` the worker puts ever smaller parts of the batch, in order, until it has
+    /// found the bad ones. Configuration or fatal stops the task; a fatal one is restarted and continues
+    /// behind the last committed offsets.
     async fn put(&mut self, records: Vec<SinkRecord>) -> Result<PutOutcome, ConnectError>;
 
     /// Makes everything put so far safe and says which offsets may be committed (Kafka's `preCommit`).

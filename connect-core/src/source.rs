@@ -75,8 +75,10 @@ pub trait SourceConnector: Send + Sync {
 
     /// Checks offsets that a user wants to store (`Some`) or remove (`None`), while no task runs.
     ///
-    /// `Ok(true)` says that they were checked, `Ok(false)` that the connector has nothing to say. An
-    /// error refuses the change. May be called more than once with the same offsets.
+    /// Called on a fresh connector that is not started. `Ok(true)` says that they were checked,
+    /// `Ok(false)` that the connector has nothing to say. An error refuses the change: a configuration
+    /// error says what is wrong with them, best with all of it, one a line; any other that the
+    /// connector could not tell. May be called more than once with the same offsets.
     async fn alter_offsets(
         &self,
         _config: &ConfigMap,

@@ -25,7 +25,7 @@ use crate::context::{
 };
 use crate::error::ConnectError;
 use crate::position::{SourceOffset, SourcePartition, SourcePosition};
-use crate::record::TopicPartition;
+use crate::record::{SinkRecord, TopicPartition};
 
 /// Stands in for a worker: stored offsets in memory, and a record of every request. Clones share it.
 #[derive(Clone)]
@@ -45,6 +45,8 @@ struct State {
     retry_after: Option<Duration>,
     reconfiguration_requests: usize,
     raised: Vec<ConnectError>,
+    tolerant: bool,
+    reported: Vec<(SinkRecord, ConnectError)>,
 }
 
 impl TestWorker {
@@ -101,6 +103,17 @@ impl TestWorker {
     /// Sets the partitions that a sink task owns.
     pub fn assign(&self, partitions: impl IntoIterator<Item = TopicPartition>) {
         self.state().assignment = partitions.into_iter().collect();
+    }
+
+    /// Takes reports of bad records, as with `errors.tolerance=all`; without this they come back as
+    /// errors.
+    pub fn tolerate(&self) {
+        self.state().tolerant = true;
+    }
+
+    /// The records that were reported since the last call.
+    pub fn take_reported(&self) -> Vec<(SinkRecord, ConnectError)> {
+        std::mem::take(&mut self.state().reported)
     }
 
     /// What the task says it waits for.
@@ -188,6 +201,15 @@ impl SinkControl for TestWorker {
 
     fn assignment(&self) -> BTreeSet<TopicPartition> {
         self.state().assignment.clone()
+    }
+
+    fn report(&self, record: &SinkRecord, error: ConnectError) -> Result<(), ConnectError> {
+        let mut state = self.state();
+        if !state.tolerant {
+            return Err(error);
+        }
+        state.reported.push((record.clone(), error));
+        Ok(())
     }
 }
 

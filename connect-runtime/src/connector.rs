@@ -25,7 +25,7 @@ const VALIDATE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Asks a fresh connector what it thinks of its configuration.
 pub(crate) async fn validate(config: &ConnectorConfig) -> Result<Vec<Problem>, TaskFailure> {
-    let (class, map) = (config.class.clone(), config.map.clone());
+    let (class, map) = (config.class.clone(), config.resolved.clone());
     let work = async move {
         match connect_core::plugin::find(&class)?.create() {
             AnyConnector::Source(connector) => Ok(connector.validate(&map).await),
@@ -34,7 +34,11 @@ pub(crate) async fn validate(config: &ConnectorConfig) -> Result<Vec<Problem>, T
     };
     let mut room = Room::open("validate", Span::current(), work);
     match timeout(VALIDATE_TIMEOUT, room.result()).await {
-        Ok(Ok(problems)) => problems.map_err(|error: ConnectError| error.into()),
+        Ok(Ok(Ok(problems))) => {
+            let problems = problems.into_iter();
+            Ok(problems.map(|problem| config.discreet(problem)).collect())
+        }
+        Ok(Ok(Err(error))) => Err(ConnectError::into(error)),
         Ok(Err(failure)) => Err(failure.into()),
         Err(_) => Err(TaskFailure::new(format!(
             "the connector did not say within {VALIDATE_TIMEOUT:?} whether its configuration is right"
@@ -198,6 +202,11 @@ impl Supervisor {
         tasks: &mut Option<Tasks>,
         backoff: &mut Backoff,
     ) -> Result<(), TaskFailure> {
+        if self.config.has_references() {
+            let fresh = self.config.fresh(&self.shared.config);
+            let fresh = fresh.map_err(|problems| TaskFailure::new(problems.to_string()))?;
+            self.config = Arc::new(fresh);
+        }
         let (asks, ask_receiver) = mpsc::channel(1);
         let (requests, mut request_receiver) = mpsc::channel(16);
         let offsets = self.shared.offsets.reader(&self.name);
@@ -313,7 +322,10 @@ impl Supervisor {
                 ),
             });
         }
-        Ok(configs)
+        let written = configs
+            .into_iter()
+            .map(|config| self.config.written(config));
+        Ok(written.collect())
     }
 
     /// Starts tasks, unless the same are running already.
@@ -335,7 +347,7 @@ impl Supervisor {
         for (index, task_config) in configs.iter().enumerate() {
             let restart = Arc::new(Notify::new());
             entries.push(TaskEntry {
-                config: task_config.clone(),
+                config: self.config.shown(task_config),
                 restart: Arc::clone(&restart),
             });
             running.spawn(supervise(Setup {
@@ -407,8 +419,8 @@ impl ConnectorRoom {
     async fn start(&self, connector: &mut AnyConnector) -> Result<(), ConnectError> {
         let context = self.context.clone();
         let start = match connector {
-            AnyConnector::Source(source) => source.start(context, &self.config.map),
-            AnyConnector::Sink(sink) => sink.start(context, &self.config.map),
+            AnyConnector::Source(source) => source.start(context, &self.config.resolved),
+            AnyConnector::Sink(sink) => sink.start(context, &self.config.resolved),
         };
         self.activity
             .watch("start", Patience::ReturnsSoon, start)

@@ -1,8 +1,9 @@
 //! The converters of one connector, found and set up once.
 
+use bytes::Bytes;
 use connect_core::converter::{self, SchemaAndValue};
 use connect_core::{
-    ConfigMap, ConnectError, Converter, HeaderConverter, Headers, Problem, SinkRecord,
+    Attachment, ConfigMap, ConnectError, Converter, HeaderConverter, Headers, Problem, SinkRecord,
     SourceRecord, Str, TimestampType,
 };
 use kafka_client::{ProducerRecord, Record};
@@ -10,12 +11,30 @@ use std::sync::Arc;
 
 use crate::config::connector::ConnectorConfig;
 use crate::config::worker::ConverterConfig;
+use crate::tolerance::{BadRecord, Consumed, Stage};
 
 /// Key, value and header converter.
 pub(crate) struct Converters {
-    key: Box<dyn Converter>,
-    value: Box<dyn Converter>,
-    header: Box<dyn HeaderConverter>,
+    key: Named<dyn Converter>,
+    value: Named<dyn Converter>,
+    header: Named<dyn HeaderConverter>,
+}
+
+/// A converter and its class.
+struct Named<C: ?Sized> {
+    class: &'static str,
+    converter: Box<C>,
+}
+
+impl<C: ?Sized> Named<C> {
+    /// What an error of it means for a record.
+    fn failed(&self, stage: Stage, error: ConnectError) -> BadRecord {
+        BadRecord {
+            stage,
+            class: self.class,
+            error,
+        }
+    }
 }
 
 impl Converters {
@@ -44,7 +63,7 @@ impl Converters {
 
     /// A source's record as the producer takes it. With converters for text and bytes, key and
     /// value are moved.
-    pub(crate) fn to_producer(&self, record: SourceRecord) -> Result<ProducerRecord, ConnectError> {
+    pub(crate) fn to_producer(&self, record: SourceRecord) -> Result<ProducerRecord, BadRecord> {
         let SourceRecord {
             topic,
             partition,
@@ -58,12 +77,16 @@ impl Converters {
         } = record;
         let key = self
             .key
+            .converter
             .from_connect(&topic, key_schema.as_ref(), key)
-            .map_err(|error| error.context(format_args!("key for topic \"{topic}\"")))?;
+            .map_err(|error| self.key.failed(Stage::KeyConverter, error))
+            .map_err(|bad| bad.context(format_args!("key for topic \"{topic}\"")))?;
         let value = self
             .value
+            .converter
             .from_connect(&topic, value_schema.as_ref(), value)
-            .map_err(|error| error.context(format_args!("value for topic \"{topic}\"")))?;
+            .map_err(|error| self.value.failed(Stage::ValueConverter, error))
+            .map_err(|bad| bad.context(format_args!("value for topic \"{topic}\"")))?;
         let headers = match headers.is_empty() {
             true => Vec::new(),
             false => self.headers_to_producer(&topic, headers)?,
@@ -81,13 +104,15 @@ impl Converters {
         &self,
         topic: &str,
         headers: Headers,
-    ) -> Result<Vec<kafka_client::Header>, ConnectError> {
+    ) -> Result<Vec<kafka_client::Header>, BadRecord> {
         let one = |header: connect_core::Header| {
             let key = header.key;
             let value = self
                 .header
+                .converter
                 .from_connect_header(topic, &key, header.schema.as_ref(), header.value)
-                .map_err(|error| error.context(format_args!("header \"{}\"", key.as_str())))?;
+                .map_err(|error| self.header.failed(Stage::HeaderConverter, error))
+                .map_err(|bad| bad.context(format_args!("header \"{}\"", key.as_str())))?;
             Ok(kafka_client::Header {
                 key: key.into_bytes(),
                 value,
@@ -102,7 +127,7 @@ impl Converters {
         topic: &Arc<str>,
         partition: i32,
         record: Record,
-    ) -> Result<SinkRecord, ConnectError> {
+    ) -> Result<SinkRecord, BadRecord> {
         let Record {
             offset,
             timestamp,
@@ -110,22 +135,66 @@ impl Converters {
             value,
             headers,
         } = record;
-        let place = |error: ConnectError, part: &str| {
-            error.context(format_args!(
+        let parts = Parts {
+            offset,
+            timestamp,
+            key,
+            value,
+            headers: &headers,
+        };
+        self.parts_to_sink(topic, partition, parts)
+    }
+
+    /// As [`to_sink`](Self::to_sink), and the record stays as it was read.
+    pub(crate) fn copy_to_sink(
+        &self,
+        topic: &Arc<str>,
+        consumed: Consumed<'_>,
+    ) -> Result<SinkRecord, BadRecord> {
+        let record = consumed.record;
+        let parts = Parts {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.clone(),
+            value: record.value.clone(),
+            headers: &record.headers,
+        };
+        self.parts_to_sink(topic, consumed.partition, parts)
+    }
+
+    fn parts_to_sink(
+        &self,
+        topic: &Arc<str>,
+        partition: i32,
+        parts: Parts<'_>,
+    ) -> Result<SinkRecord, BadRecord> {
+        let Parts {
+            offset,
+            timestamp,
+            key,
+            value,
+            headers,
+        } = parts;
+        let place = |bad: BadRecord, part: &str| {
+            bad.context(format_args!(
                 "{part} of {topic}-{partition} offset {offset}"
             ))
         };
         let (key_schema, key) = self
             .key
+            .converter
             .to_connect(topic, key)
-            .map_err(|error| place(error, "key"))?;
+            .map_err(|error| place(self.key.failed(Stage::KeyConverter, error), "key"))?;
         let (value_schema, value) = self
             .value
+            .converter
             .to_connect(topic, value)
-            .map_err(|error| place(error, "value"))?;
+            .map_err(|error| place(self.value.failed(Stage::ValueConverter, error), "value"))?;
         let headers = match headers.is_empty() {
             true => Headers::new(),
-            false => self.headers_to_sink(topic, &headers)?,
+            false => self
+                .headers_to_sink(topic, headers)
+                .map_err(|bad| place(bad, "header"))?,
         };
         Ok(SinkRecord {
             topic: Arc::clone(topic),
@@ -139,6 +208,7 @@ impl Converters {
             value_schema,
             headers,
             original: None,
+            attachment: Attachment::default(),
         })
     }
 
@@ -146,35 +216,54 @@ impl Converters {
         &self,
         topic: &str,
         headers: &[kafka_client::Header],
-    ) -> Result<Headers, ConnectError> {
+    ) -> Result<Headers, BadRecord> {
         let one = |header: &kafka_client::Header| {
             let key = Str::from_utf8_lossy(header.key.clone());
             let (schema, value): SchemaAndValue = self
                 .header
+                .converter
                 .to_connect_header(topic, &key, header.value.clone())
-                .map_err(|error| error.context(format_args!("header \"{}\"", key.as_str())))?;
+                .map_err(|error| self.header.failed(Stage::HeaderConverter, error))
+                .map_err(|bad| bad.context(format_args!("\"{}\"", key.as_str())))?;
             Ok(connect_core::Header { key, value, schema })
         };
         headers.iter().map(one).collect()
     }
 }
 
-fn configured(role: &str, config: &ConverterConfig) -> Result<Box<dyn Converter>, ConnectError> {
-    let mut found = converter::find(&config.class)?;
+/// A consumed record, its headers only looked at.
+struct Parts<'a> {
+    offset: i64,
+    timestamp: i64,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    headers: &'a [kafka_client::Header],
+}
+
+fn configured(role: &str, config: &ConverterConfig) -> Result<Named<dyn Converter>, ConnectError> {
+    let info = converter::info(&config.class)?;
+    let mut found = (info.make)();
     found
         .configure(&config.config, role == "key")
         .map_err(|problems| {
             ConnectError::from(problems).context(format_args!("{role}.converter"))
         })?;
-    Ok(found)
+    Ok(Named {
+        class: info.class,
+        converter: found,
+    })
 }
 
-fn configured_header(config: &ConverterConfig) -> Result<Box<dyn HeaderConverter>, ConnectError> {
-    let mut found = converter::find_header(&config.class)?;
+fn configured_header(config: &ConverterConfig) -> Result<Named<dyn HeaderConverter>, ConnectError> {
+    let info = converter::header_info(&config.class)?;
+    let mut found = (info.make)();
     found
         .configure(&config.config)
         .map_err(|problems| ConnectError::from(problems).context("header.converter"))?;
-    Ok(found)
+    Ok(Named {
+        class: info.class,
+        converter: found,
+    })
 }
 
 /// What is wrong with a converter's class (a problem without key) or its own keys.

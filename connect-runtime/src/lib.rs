@@ -12,18 +12,23 @@
 mod backoff;
 mod clients;
 mod connector;
+mod connector_store;
 mod converters;
 mod error;
+mod internal_topic;
+mod loggers;
 mod offsets;
 mod pace;
 mod place;
-mod retry;
 mod room;
+mod secrets;
 mod sink;
 mod source;
 mod state;
 mod supervisor;
 mod task;
+mod tolerance;
+mod topics;
 mod transforms;
 mod worker;
 
@@ -34,4 +39,4 @@ pub mod standalone;
 
 pub use error::WorkerError;
 pub use state::{ConnectorStatus, State, TaskStatus, WorkerStatus};
-pub use worker::{Stopped, Worker};
+pub use worker::{OffsetChanges, Restored, Stopped, Worker};

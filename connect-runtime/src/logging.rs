@@ -2,14 +2,20 @@
 //!
 //! Lines about a connector carry its name and the task's number, through the spans of its loops
 //! and rooms. `RUST_LOG` chooses what is logged, in the syntax of `tracing-subscriber`'s
-//! `EnvFilter`; `NO_COLOR` keeps colours out of a terminal.
+//! `EnvFilter`; while the program runs, the REST interface does. `NO_COLOR` keeps colours out of a
+//! terminal.
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use crate::loggers::Loggers;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +47,14 @@ pub(crate) fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
+/// The loggers, if [`init`] has set up the logs of this process.
+static LOGGERS: OnceLock<Loggers> = OnceLock::new();
+
+/// The loggers, unless somebody else has set up the logs of this process.
+pub(crate) fn loggers() -> Option<&'static Loggers> {
+    LOGGERS.get()
+}
+
 /// Sends all logs of the process to standard error. `default_filter` (`warn`, `info`,
 /// `warn,broker=info`, …) counts unless `RUST_LOG` is set. A second call changes nothing.
 pub fn init(format: LogFormat, default_filter: &str) {
@@ -48,36 +62,48 @@ pub fn init(format: LogFormat, default_filter: &str) {
     // openraft tells its own story at every level, and an error for every message that a dead
     // broker does not answer; what of it is for an operator, the broker says itself.
     let quiet = format!("openraft=off,{default_filter}");
-    let default = || EnvFilter::try_new(&quiet).unwrap_or_else(|_| EnvFilter::new("info"));
+    let default = || match EnvFilter::try_new(&quiet) {
+        Ok(filter) => (filter, quiet.clone()),
+        Err(_) => (EnvFilter::new("info"), "info".to_owned()),
+    };
     let asked = std::env::var("RUST_LOG")
         .ok()
         .filter(|asked| !asked.is_empty());
-    let asked = asked.map(|asked| EnvFilter::try_new(&asked).map_err(|error| (asked, error)));
-    let (filter, mistake) = match asked {
+    let asked = asked.map(|asked| match EnvFilter::try_new(&asked) {
+        Ok(filter) => Ok((filter, asked)),
+        Err(error) => Err((asked, error)),
+    });
+    let ((filter, text), mistake) = match asked {
         None => (default(), None),
         Some(Ok(filter)) => (filter, None),
         Some(Err(mistake)) => (default(), Some(mistake)),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+    let lines = fmt::layer()
+        .with_writer(crate::secrets::stderr)
         .with_target(format == LogFormat::Json);
-    let result = match format {
-        LogFormat::Text => builder
+    let lines = match format {
+        LogFormat::Text => lines
             .with_ansi(is_colourful(
                 std::io::stderr().is_terminal(),
                 std::env::var_os("NO_COLOR").as_deref(),
             ))
-            .try_init(),
-        LogFormat::Json => builder
+            .boxed(),
+        LogFormat::Json => lines
             .json()
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
-            .try_init(),
+            .boxed(),
     };
-    // Somebody who embeds the worker has set up logs already.
-    drop(result);
+    let (levels, loggers) = Loggers::new(filter, &text);
+    let result = tracing_subscriber::registry()
+        .with(levels)
+        .with(lines)
+        .try_init();
+    // Otherwise somebody who embeds the worker has set up logs already.
+    if result.is_ok() && LOGGERS.set(loggers).is_err() {
+        debug_assert!(false, "logs can be set up only once");
+    }
     if let Some((asked, error)) = mistake {
         tracing::warn!("RUST_LOG is \"{asked}\", which has no effect: {error}");
     }

@@ -8,6 +8,8 @@ use connect_core::ConnectorKind;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::secrets;
+
 /// The state of a connector or a task; the names are Kafka's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
@@ -237,7 +239,7 @@ impl Reporter {
         // Held over the update, so that two witnesses cannot overtake each other.
         let mut waiting = self.waiting.lock();
         match reason {
-            Some(reason) => waiting.insert(witness, reason),
+            Some(reason) => waiting.insert(witness, secrets::hide(reason)),
             None => waiting.remove(&witness),
         };
         let shown = waiting.values().next().cloned();

@@ -79,7 +79,7 @@ async fn attempt(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure
     };
     let setup_of_run = Setup {
         target,
-        ..setup.clone()
+        ..setup.fresh()?
     };
     let outcome = tokio::select! {
         outcome = run(&setup_of_run, backoff) => outcome,

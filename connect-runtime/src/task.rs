@@ -1,5 +1,6 @@
 //! What the source loop and the sink loop have in common: what a task is told, and how it fails.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +15,9 @@ use crate::config::worker::WorkerConfig;
 use crate::offsets::OffsetStore;
 use crate::place::Place;
 use crate::room::{Activity, RoomFailure};
+use crate::secrets;
 use crate::state::{Reporter, Witness};
+use crate::topics::UsedTopics;
 
 /// What a task should be doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) config: WorkerConfig,
     pub(crate) bootstrap_servers: Vec<String>,
     pub(crate) offsets: OffsetStore,
+    pub(crate) topics: UsedTopics,
     pub(crate) place: Place,
 }
 
@@ -64,6 +68,7 @@ pub(crate) struct Shared {
 pub(crate) struct Setup {
     pub(crate) id: TaskId,
     pub(crate) connector: Arc<ConnectorConfig>,
+    /// With references to configuration providers until it is [`fresh`](Setup::fresh).
     pub(crate) task_config: ConfigMap,
     pub(crate) shared: Arc<Shared>,
     pub(crate) reporter: Reporter,
@@ -79,6 +84,22 @@ impl Setup {
     /// The span that puts connector and task on every line of its log, whatever is filtered out.
     pub(crate) fn span(&self) -> tracing::Span {
         tracing::error_span!("task", connector = %self.id.connector, task = self.id.task)
+    }
+
+    /// The same with what references to configuration providers stand for now.
+    pub(crate) fn fresh(&self) -> Result<Self, TaskFailure> {
+        if !self.connector.has_references() {
+            return Ok(self.clone());
+        }
+        let worker = &self.shared.config;
+        let connector = self.connector.fresh(worker);
+        let connector = connector.map_err(|problems| TaskFailure::new(problems.to_string()))?;
+        let task_config = worker.providers.resolve_map(&self.task_config);
+        Ok(Self {
+            connector: Arc::new(connector),
+            task_config: task_config.map_err(TaskFailure::new)?,
+            ..self.clone()
+        })
     }
 
     /// How long what is under way may take once the task was told to stop.
@@ -150,8 +171,14 @@ impl TaskFailure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
             lasting: false,
-            message: message.into(),
+            message: secrets::hide(message),
         }
+    }
+
+    /// Puts `context` and a colon before the message.
+    pub(crate) fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
     }
 }
 
@@ -159,7 +186,7 @@ impl From<ConnectError> for TaskFailure {
     fn from(error: ConnectError) -> Self {
         Self {
             lasting: error.class() == ErrorClass::Configuration,
-            message: error.report(),
+            message: secrets::hide(error.report()),
         }
     }
 }
@@ -168,7 +195,7 @@ impl From<&ConnectError> for TaskFailure {
     fn from(error: &ConnectError) -> Self {
         Self {
             lasting: error.class() == ErrorClass::Configuration,
-            message: error.report(),
+            message: secrets::hide(error.report()),
         }
     }
 }
@@ -177,7 +204,7 @@ impl From<ClientError> for TaskFailure {
     fn from(error: ClientError) -> Self {
         Self {
             lasting: matches!(error, ClientError::Configuration { .. }),
-            message: error.to_string(),
+            message: secrets::hide(error.to_string()),
         }
     }
 }

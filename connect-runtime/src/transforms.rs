@@ -6,13 +6,10 @@ use std::sync::Arc;
 use connect_core::config::ConfigDef;
 use connect_core::transform::{self, Fate, Predicate, RecordView, Transform};
 use connect_core::{ConfigMap, ConnectError, Origin, Problem, SinkRecord, SourceRecord};
-use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::config::connector::ErrorPolicy;
 use crate::config::{list, unknown_key};
-use crate::retry::CONVERTER_RETRY;
-use crate::task::TaskFailure;
+use crate::tolerance::{BadRecord, Stage};
 
 /// The framework's own keys of every transform.
 const OWN_KEYS: [&str; 4] = ["type", "predicate", "negate", "plugin.version"];
@@ -26,6 +23,7 @@ pub(crate) struct Transforms {
 
 struct Step {
     alias: String,
+    class: &'static str,
     transform: Box<dyn Transform>,
     condition: Option<Condition>,
 }
@@ -56,14 +54,11 @@ impl Transforms {
 
     /// Passes a source's record through, again while a transform says that it may work later; whether
     /// it goes on.
-    ///
-    /// # Errors
-    /// The record is bad and `errors.tolerance` is `none`.
     pub(crate) async fn keeps_source(
         &self,
         record: &mut SourceRecord,
         errors: &ErrorPolicy,
-    ) -> Result<bool, TaskFailure> {
+    ) -> Result<bool, BadRecord> {
         self.keeps(record, errors, Self::source).await
     }
 
@@ -73,7 +68,7 @@ impl Transforms {
         &self,
         record: &mut SinkRecord,
         errors: &ErrorPolicy,
-    ) -> Result<bool, TaskFailure> {
+    ) -> Result<bool, BadRecord> {
         self.keeps(record, errors, Self::sink).await
     }
 
@@ -81,57 +76,48 @@ impl Transforms {
         &self,
         record: &mut R,
         errors: &ErrorPolicy,
-        pass: fn(&Self, &mut R) -> Result<Fate, ConnectError>,
-    ) -> Result<bool, TaskFailure> {
-        let done = match errors.retry_timeout.is_some_and(|limit| limit.is_zero()) {
-            true => pass(self, record),
-            false => self.patiently(record, errors, pass).await,
+        pass: fn(&Self, &mut R) -> Result<Fate, BadRecord>,
+    ) -> Result<bool, BadRecord> {
+        let fate = match errors.is_patient() {
+            false => pass(self, record)?,
+            true => self.patiently(record, errors, pass).await?,
         };
-        match done {
-            Ok(fate) => Ok(fate == Fate::Keep),
-            Err(error) => errors.bad_record(&error).map(|()| false),
-        }
+        Ok(fate == Fate::Keep)
     }
 
     async fn patiently<R: Clone>(
         &self,
         record: &mut R,
         errors: &ErrorPolicy,
-        pass: fn(&Self, &mut R) -> Result<Fate, ConnectError>,
-    ) -> Result<Fate, ConnectError> {
-        let started = Instant::now();
-        let mut backoff = Backoff::new(CONVERTER_RETRY, errors.retry_delay_max);
+        pass: fn(&Self, &mut R) -> Result<Fate, BadRecord>,
+    ) -> Result<Fate, BadRecord> {
+        let mut attempts = errors.attempts();
         loop {
             // An attempt that fails may have changed a part.
             let mut attempt = record.clone();
-            let error = match pass(self, &mut attempt) {
-                Err(error) if error.is_retriable() => error,
+            match pass(self, &mut attempt) {
+                Err(bad) if attempts.again(&bad.error).await => {}
                 done => {
                     *record = attempt;
                     return done;
                 }
-            };
-            let expired = |limit| started.elapsed() >= limit;
-            if errors.retry_timeout.is_some_and(expired) {
-                return Err(error);
             }
-            tokio::time::sleep(backoff.failed()).await;
         }
     }
 
-    fn source(&self, record: &mut SourceRecord) -> Result<Fate, ConnectError> {
+    fn source(&self, record: &mut SourceRecord) -> Result<Fate, BadRecord> {
         let topic = Arc::clone(&record.topic);
         self.pass(&mut RecordView::from(record))
-            .map_err(|error| error.context(format_args!("record for topic \"{topic}\"")))
+            .map_err(|bad| bad.context(format_args!("record for topic \"{topic}\"")))
     }
 
-    fn sink(&self, record: &mut SinkRecord) -> Result<Fate, ConnectError> {
+    fn sink(&self, record: &mut SinkRecord) -> Result<Fate, BadRecord> {
         let (topic, partition) = (Arc::clone(&record.topic), record.partition);
         let offset = record.offset;
         let fate = self
             .pass(&mut RecordView::from(&mut *record))
-            .map_err(|error| {
-                error.context(format_args!("record {topic}-{partition} offset {offset}"))
+            .map_err(|bad| {
+                bad.context(format_args!("record {topic}-{partition} offset {offset}"))
             })?;
         if record.original.is_none() && (record.topic != topic || record.partition != partition) {
             record.original = Some(Box::new(Origin {
@@ -143,7 +129,7 @@ impl Transforms {
         Ok(fate)
     }
 
-    fn pass(&self, record: &mut RecordView<'_>) -> Result<Fate, ConnectError> {
+    fn pass(&self, record: &mut RecordView<'_>) -> Result<Fate, BadRecord> {
         for step in &self.steps {
             let applies = step
                 .condition
@@ -152,10 +138,11 @@ impl Transforms {
             if !applies {
                 continue;
             }
-            let fate = step
-                .transform
-                .apply(record)
-                .map_err(|error| error.context(format_args!("transform \"{}\"", step.alias)))?;
+            let fate = step.transform.apply(record).map_err(|error| BadRecord {
+                stage: Stage::Transformation,
+                class: step.class,
+                error: error.context(format_args!("transform \"{}\"", step.alias)),
+            })?;
             if fate == Fate::Drop {
                 return Ok(Fate::Drop);
             }
@@ -185,9 +172,10 @@ fn read(config: &ConfigMap) -> (Transforms, Findings) {
         .into_iter()
         .filter_map(|alias| {
             let condition = condition(config, &alias, &predicates, &mut findings);
-            let transform = transform(config, &alias, &mut findings)?;
+            let (class, transform) = transform(config, &alias, &mut findings)?;
             Some(Step {
                 alias,
+                class,
                 transform,
                 condition,
             })
@@ -267,7 +255,7 @@ fn transform(
     config: &ConfigMap,
     alias: &str,
     findings: &mut Findings,
-) -> Option<Box<dyn Transform>> {
+) -> Option<(&'static str, Box<dyn Transform>)> {
     let prefix = format!("transforms.{alias}.");
     let found = match transform::find(class(config, &prefix, findings)?) {
         Ok(found) => found,
@@ -281,6 +269,7 @@ fn transform(
     own.retain(|key, _| !OWN_KEYS.contains(&key.as_str()));
     unknown(&mut findings.warnings, &prefix, &(found.definition)(), &own);
     (found.make)(&own)
+        .map(|made| (found.class, made))
         .map_err(|problems| add(&mut findings.errors, &prefix, problems))
         .ok()
 }
@@ -397,13 +386,10 @@ mod tests {
             .collect()
     }
 
-    fn policy(tolerate_all: bool, retry_timeout: Duration) -> ErrorPolicy {
+    fn policy(retry_timeout: Duration) -> ErrorPolicy {
         ErrorPolicy {
-            tolerate_all,
             retry_timeout: Some(retry_timeout),
-            retry_delay_max: Duration::from_secs(60),
-            log: false,
-            log_messages: false,
+            ..ErrorPolicy::default()
         }
     }
 
@@ -473,7 +459,7 @@ mod tests {
             ("predicates", "dead"),
             ("predicates.dead.type", "RecordIsTombstone"),
         ]));
-        let (chain, policy) = (chain.unwrap().unwrap(), policy(false, Duration::ZERO));
+        let (chain, policy) = (chain.unwrap().unwrap(), policy(Duration::ZERO));
         let mut record = SinkRecord::new("a".into(), 1, 2, connect_core::Value::Null);
         assert!(chain.keeps_sink(&mut record, &policy).await.unwrap());
         assert_eq!(&*record.topic, "b");
@@ -496,17 +482,19 @@ mod tests {
         };
         let record = || SourceRecord::new("a".into(), "x");
         let mut patient = record();
-        let long = policy(false, Duration::from_secs(60));
+        let long = policy(Duration::from_secs(60));
         assert!(chain().keeps_source(&mut patient, &long).await.unwrap());
         assert_eq!(patient.headers.len(), 1);
-        let none = policy(false, Duration::ZERO);
+        let none = policy(Duration::ZERO);
         let failure = chain().keeps_source(&mut record(), &none).await;
-        let message = failure.unwrap_err().message;
-        assert!(
-            message.contains("record for topic \"a\": transform \"f\": not yet"),
-            "{message}"
+        let bad = failure.unwrap_err();
+        assert_eq!(
+            bad.error.message(),
+            "record for topic \"a\": transform \"f\": not yet"
         );
-        let all = policy(true, Duration::ZERO);
-        assert!(!chain().keeps_source(&mut record(), &all).await.unwrap());
+        assert_eq!(
+            (bad.stage, bad.class),
+            (Stage::Transformation, "org.example.Flaky")
+        );
     }
 }

@@ -1,24 +1,34 @@
 //! The worker: connects to a cluster, keeps offsets there, and runs connectors.
 
+mod files;
+mod offsets;
+mod stored;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use connect_core::ConfigMap;
 use kafka_client::{Client, ClientError, OffsetAndMetadata, TopicPartition};
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clients;
 use crate::config::connector::{ConnectorConfig, InitialState};
 use crate::config::worker::WorkerConfig;
 use crate::config::{Problem, Problems};
 use crate::connector::{RunningConnector, validate};
+use crate::connector_store::{Change, ConnectorStore};
 use crate::error::WorkerError;
 use crate::offsets::OffsetStore;
 use crate::place::Place;
 use crate::state::{Board, WorkerStatus};
 use crate::task::{Shared, Target};
+use crate::topics::UsedTopics;
+
+pub use offsets::OffsetChanges;
+pub use stored::Restored;
 
 /// What is added to the limit of the tasks for the connectors' own code to end.
 const STOP_SLACK: Duration = Duration::from_secs(1);
@@ -32,9 +42,12 @@ pub struct Worker {
     shared: Arc<Shared>,
     board: Board,
     cluster_id: String,
+    /// Where connectors that come from no file are kept, if anywhere.
+    store: Option<ConnectorStore>,
     /// `None` once the worker stops.
     connectors: Mutex<Option<BTreeMap<String, Connector>>>,
-    /// Held by whoever stops connectors, so that none is started while it is being stopped.
+    /// Held by whoever changes connectors, so that none is started while it is being stopped, and so
+    /// that changes are stored in the order in which they are made.
     turn: Mutex<()>,
 }
 
@@ -43,13 +56,15 @@ struct Connector {
     config: Arc<ConnectorConfig>,
     /// `None` while it is stopped, or being stopped.
     running: Option<RunningConnector>,
+    /// The file it is taken from at every start, if any.
+    file: Option<Arc<Path>>,
 }
 
 /// How long the brokers may be silent when a worker starts; who waits for them starts it again.
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a worker ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stopped {
     /// Connectors that did not end in time; what they had not committed comes again after the
     /// next start.
@@ -57,13 +72,16 @@ pub struct Stopped {
 }
 
 impl Worker {
-    /// Reaches the cluster, makes sure of the offsets topic and reads the stored offsets.
+    /// Reaches the cluster, makes sure of the offsets topic and reads the stored offsets and
+    /// connectors. These are not started yet: [`Worker::start_stored`] does that, once those of files
+    /// have taken their names.
     ///
     /// `bootstrap_servers` wins over the configuration's, which may have none if the broker is
     /// embedded. Must be called within a Tokio runtime, which runs the worker's loops.
     ///
     /// # Errors
-    /// The cluster cannot be reached, or the offsets topic cannot be used; nothing runs then.
+    /// The cluster cannot be reached, or the topic of the offsets or of the connectors cannot be used;
+    /// nothing runs then.
     pub async fn start(
         config: WorkerConfig,
         bootstrap_servers: Vec<String>,
@@ -82,7 +100,15 @@ impl Worker {
         let probe = Client::new(probe).map_err(unreachable)?;
         let cluster = probe.cluster().await.map_err(unreachable)?;
         probe.close().await;
-        let offsets = OffsetStore::open(client, &config.offset_topic).await?;
+        let client = Client::new(client).map_err(unreachable)?;
+        let connectors = async {
+            match &config.config_topic {
+                Some(topic) => ConnectorStore::open(client.clone(), topic).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let offsets = OffsetStore::open(client.clone(), &config.offset_topic);
+        let (offsets, store) = tokio::try_join!(offsets, connectors)?;
         tracing::info!(
             "cluster {} is reached, {} source offsets are stored",
             cluster.cluster_id,
@@ -94,6 +120,7 @@ impl Worker {
         };
         Ok(Self {
             shared: Arc::new(Shared {
+                topics: UsedTopics::new(config.topic_tracking),
                 config,
                 bootstrap_servers,
                 offsets,
@@ -101,6 +128,7 @@ impl Worker {
             }),
             board: Board::new(),
             cluster_id: cluster.cluster_id,
+            store,
             connectors: Mutex::new(Some(BTreeMap::new())),
             turn: Mutex::new(()),
         })
@@ -124,62 +152,56 @@ impl Worker {
         &self.cluster_id
     }
 
-    /// Creates a connector and starts it. That it runs well is not waited for: its state tells.
+    /// Creates a connector and starts it. That it runs well is not waited for: its state tells. With
+    /// a topic for connectors it is stored before it is started, and starts again with the worker.
     ///
     /// # Errors
-    /// There is one of that name, the connector refuses its configuration, or the worker stops.
+    /// There is one of that name, the connector refuses its configuration, it cannot be stored, or the
+    /// worker stops.
     pub async fn create(&self, config: ConnectorConfig) -> Result<(), WorkerError> {
         check(&config).await?;
-        let mut connectors = self.connectors.lock().await;
-        let connectors = connectors.as_mut().ok_or(WorkerError::Stopping)?;
-        if connectors.contains_key(&config.name) {
-            return Err(WorkerError::ConnectorExists { name: config.name });
-        }
-        let name = config.name.clone();
-        let target = match config.initial_state {
-            InitialState::Running => Some(Target::Run),
-            InitialState::Paused => Some(Target::Pause),
-            InitialState::Stopped => None,
-        };
-        let connector = self.start_connector(Arc::new(config), target);
-        connectors.insert(name, connector);
-        Ok(())
+        let _turn = self.turn.lock().await;
+        self.check_free(&config.name).await?;
+        let change = Change::Create(&config.map, config.initial_state);
+        self.keep(&config.name, None, change).await?;
+        self.add(config, None).await
     }
 
     /// Gives a connector another configuration: it is stopped and started with the new one, and stays
-    /// paused or stopped if it was.
+    /// paused or stopped if it was. That of a connector from a file holds until the next start.
     ///
     /// # Errors
-    /// There is no such connector, it refuses its configuration, or the worker stops.
+    /// There is no such connector, it refuses its configuration, that cannot be stored, or the worker
+    /// stops.
     pub async fn update(&self, config: ConnectorConfig) -> Result<Stopped, WorkerError> {
         check(&config).await?;
         let _turn = self.turn.lock().await;
-        let name = config.name.clone();
-        let (target, stopped) = self.halt(&name).await?;
-        let connector = self.start_connector(Arc::new(config), target);
-        let mut connectors = self.connectors.lock().await;
-        match connectors.as_mut() {
-            Some(connectors) => connectors.insert(name, connector),
-            None => {
-                drop(self.stop_all([(name, connector)]).await);
-                return Err(WorkerError::Stopping);
-            }
-        };
-        Ok(stopped)
+        let file = self.file_of(&config.name).await?;
+        let change = Change::Configure(&config.map);
+        self.keep(&config.name, file.as_deref(), change).await?;
+        self.exchange(config, file).await
     }
 
-    /// Stops a connector and forgets it; its offsets stay.
+    /// Stops a connector and forgets it; its offsets stay. One from a file comes back with the next
+    /// start.
     ///
     /// # Errors
-    /// There is no such connector.
+    /// There is no such connector, or that it is deleted cannot be stored.
     pub async fn remove(&self, name: &str) -> Result<Stopped, WorkerError> {
         let _turn = self.turn.lock().await;
-        let (_, stopped) = self.halt(name).await?;
-        if let Some(connectors) = self.connectors.lock().await.as_mut() {
-            connectors.remove(name);
+        let file = match self.file_of(name).await {
+            // It was refused when the worker started.
+            Err(WorkerError::UnknownConnector { .. }) if self.is_stored(name) => {
+                self.keep(name, None, Change::Forget).await?;
+                return Ok(Stopped::default());
+            }
+            found => found?,
+        };
+        if file.is_some() && self.is_stored(name) {
+            self.keep(name, None, Change::Forget).await?;
         }
-        self.board.remove(name);
-        Ok(stopped)
+        self.keep(name, file.as_deref(), Change::Forget).await?;
+        self.take_out(name).await
     }
 
     /// Stops a connector and keeps its configuration; [`Worker::resume`] starts it again.
@@ -188,6 +210,9 @@ impl Worker {
     /// There is no such connector.
     pub async fn stop_connector(&self, name: &str) -> Result<Stopped, WorkerError> {
         let _turn = self.turn.lock().await;
+        let file = self.file_of(name).await?;
+        let change = Change::Target(InitialState::Stopped);
+        self.keep(name, file.as_deref(), change).await?;
         let (_, stopped) = self.halt(name).await?;
         Ok(stopped)
     }
@@ -285,8 +310,77 @@ impl Worker {
         connectors.get(name).map(look).ok_or_else(|| unknown(name))
     }
 
+    /// The file that a connector is taken from, if any.
+    async fn file_of(&self, name: &str) -> Result<Option<Arc<Path>>, WorkerError> {
+        self.with(name, |connector| connector.file.clone()).await
+    }
+
+    async fn check_free(&self, name: &str) -> Result<(), WorkerError> {
+        let name = name.to_owned();
+        match self.names().await?.contains(&name) {
+            true => Err(WorkerError::ConnectorExists { name }),
+            false => Ok(()),
+        }
+    }
+
+    /// Starts a connector whose name is free and whose turn it is.
+    async fn add(
+        &self,
+        config: ConnectorConfig,
+        file: Option<Arc<Path>>,
+    ) -> Result<(), WorkerError> {
+        let target = match config.initial_state {
+            InitialState::Running => Some(Target::Run),
+            InitialState::Paused => Some(Target::Pause),
+            InitialState::Stopped => None,
+        };
+        let mut connectors = self.connectors.lock().await;
+        let connectors = connectors.as_mut().ok_or(WorkerError::Stopping)?;
+        let name = config.name.clone();
+        debug_assert!(!connectors.contains_key(&name), "its name is free");
+        let connector = self.start_connector(Arc::new(config), target, file);
+        connectors.insert(name, connector);
+        Ok(())
+    }
+
+    /// Stops a connector whose turn it is, and starts it with another configuration.
+    async fn exchange(
+        &self,
+        config: ConnectorConfig,
+        file: Option<Arc<Path>>,
+    ) -> Result<Stopped, WorkerError> {
+        let name = config.name.clone();
+        let (target, stopped) = self.halt(&name).await?;
+        let connector = self.start_connector(Arc::new(config), target, file);
+        let mut connectors = self.connectors.lock().await;
+        match connectors.as_mut() {
+            Some(connectors) => connectors.insert(name, connector),
+            None => {
+                drop(self.stop_all([(name, connector)]).await);
+                return Err(WorkerError::Stopping);
+            }
+        };
+        Ok(stopped)
+    }
+
+    /// Stops a connector whose turn it is, and forgets it.
+    async fn take_out(&self, name: &str) -> Result<Stopped, WorkerError> {
+        let (_, stopped) = self.halt(name).await?;
+        if let Some(connectors) = self.connectors.lock().await.as_mut() {
+            connectors.remove(name);
+        }
+        self.board.remove(name);
+        self.shared.topics.forget(name);
+        Ok(stopped)
+    }
+
     /// Starts a connector, or only shows it where there is nothing it should do.
-    fn start_connector(&self, config: Arc<ConnectorConfig>, target: Option<Target>) -> Connector {
+    fn start_connector(
+        &self,
+        config: Arc<ConnectorConfig>,
+        target: Option<Target>,
+        file: Option<Arc<Path>>,
+    ) -> Connector {
         self.board.add(&config.name, config.kind, &config.class);
         let running = target.map(|target| {
             let shared = Arc::clone(&self.shared);
@@ -295,7 +389,11 @@ impl Worker {
         if running.is_none() {
             self.board.stopped(&config.name);
         }
-        Connector { config, running }
+        Connector {
+            config,
+            running,
+            file,
+        }
     }
 
     /// Stops a connector for whose turn it is, and says what it was doing.
@@ -307,6 +405,7 @@ impl Worker {
             Connector {
                 config: Arc::clone(&connector.config),
                 running: connector.running.take(),
+                file: connector.file.clone(),
             }
         };
         let running = connector.running.as_ref();
@@ -318,6 +417,14 @@ impl Worker {
 
     async fn set_target(&self, name: &str, target: Target) -> Result<(), WorkerError> {
         let _turn = self.turn.lock().await;
+        let file = self.file_of(name).await?;
+        let state = match target {
+            Target::Run => InitialState::Running,
+            Target::Pause => InitialState::Paused,
+            Target::Stop => InitialState::Stopped,
+        };
+        self.keep(name, file.as_deref(), Change::Target(state))
+            .await?;
         let mut connectors = self.connectors.lock().await;
         let connectors = connectors.as_mut().ok_or(WorkerError::Stopping)?;
         let connector = connectors.get_mut(name).ok_or_else(|| unknown(name))?;
@@ -326,7 +433,8 @@ impl Worker {
                 running.target.send_replace(target);
             }
             None => {
-                *connector = self.start_connector(Arc::clone(&connector.config), Some(target));
+                let config = Arc::clone(&connector.config);
+                *connector = self.start_connector(config, Some(target), file);
             }
         }
         Ok(())
@@ -350,24 +458,49 @@ impl Worker {
         self.shared.offsets.of(connector)
     }
 
+    /// The topics that a connector has used since the worker started or
+    /// [`forget_topics`](Self::forget_topics) was called, sorted; none where `topic.tracking.enable` is
+    /// `false`.
+    #[must_use]
+    pub fn topics(&self, connector: &str) -> Vec<String> {
+        self.shared.topics.of(connector)
+    }
+
+    /// Forgets which topics a connector has used; those it goes on to use come again.
+    pub fn forget_topics(&self, connector: &str) {
+        self.shared.topics.forget(connector);
+    }
+
     /// The offsets that the consumer group of a sink connector has committed.
     pub(crate) async fn sink_offsets(
         &self,
         config: &ConnectorConfig,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, ClientError> {
+        let client = self.shared.offsets.client();
+        client
+            .admin()
+            .list_group_offsets(&self.group_of(config))
+            .await
+    }
+
+    /// The consumer group of a sink connector.
+    fn group_of(&self, config: &ConnectorConfig) -> String {
         let configured = config.consumer.get("group.id");
         let configured = configured.or_else(|| self.shared.config.consumer.get("group.id"));
         let default = || format!("connect-{}", config.name);
-        let group = configured.cloned().unwrap_or_else(default);
-        let client = self.shared.offsets.client();
-        client.admin().list_group_offsets(&group).await
+        configured.cloned().unwrap_or_else(default)
     }
 
     /// Stops every connector: what is under way is drained, flushed and committed, within
     /// `task.shutdown.graceful.timeout.ms` for all together. A second call finds nothing to stop.
     pub async fn stop(&self) -> Stopped {
         let connectors = self.connectors.lock().await.take();
-        let _turn = self.turn.lock().await;
+        if let Some(store) = &self.store {
+            store.close();
+        }
+        // Whoever stops a connector ends in time by itself; a change of offsets may be left behind.
+        let patience = self.shared.config.shutdown_timeout + STOP_SLACK;
+        let _turn = timeout(patience, self.turn.lock()).await;
         self.stop_all(connectors.unwrap_or_default()).await
     }
 

@@ -371,3 +371,30 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn connectors_are_kept_where_nobody_elses_can_be_meant() {
+    let read = |more: &str| {
+        let text = format!("key.converter=string\nvalue.converter=string\n{more}");
+        WorkerConfig::read(&parse(Format::Properties, "w.properties", &text))
+    };
+    let topic = |more: &str| read(more).unwrap().0.config_topic;
+    assert_eq!(topic("").unwrap().name, "connect-configs");
+    let cluster = "bootstrap.servers=localhost:9092\n";
+    assert_eq!(topic(cluster), None);
+    let own = format!(
+        "{cluster}config.storage.topic=mine\nconfig.storage.replication.factor=3\n\
+         config.storage.partitions=5\nconfig.storage.segment.bytes=1048576\n"
+    );
+    let own = topic(&own).unwrap();
+    let shape = (own.name.as_str(), own.partitions, own.replication_factor);
+    assert_eq!(shape, ("mine", 1, 3));
+    assert_eq!(own.settings.len(), 1);
+    assert_eq!(own.settings["segment.bytes"], "1048576");
+    let problems = read("config.storage.topic=connect-offsets\n").unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "w.properties:3:22: key \"config.storage.topic\": expected a topic of its own, got \
+         \"connect-offsets\", which keeps the source offsets"
+    );
+}

@@ -75,6 +75,7 @@ impl File {
         Ok(Metadata {
             len: self.len()?,
             is_dir: false,
+            is_file: true,
         })
     }
 
@@ -408,6 +409,7 @@ fn forget_removed(path: &Path, file: &simulated::File) -> io::Result<()> {
 pub struct Metadata {
     len: u64,
     is_dir: bool,
+    is_file: bool,
 }
 
 impl Metadata {
@@ -422,6 +424,12 @@ impl Metadata {
     #[must_use]
     pub fn is_dir(&self) -> bool {
         self.is_dir
+    }
+
+    /// Whether it is a file with bytes of its own, unlike a folder, a device or a pipe.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.is_file
     }
 }
 
@@ -520,12 +528,14 @@ pub fn metadata(path: &Path) -> io::Result<Metadata> {
         return Ok(Metadata {
             len: found.len(),
             is_dir: found.is_dir(),
+            is_file: found.is_file(),
         });
     }
     let found = std::fs::metadata(path)?;
     Ok(Metadata {
         len: found.len(),
         is_dir: found.is_dir(),
+        is_file: found.is_file(),
     })
 }
 

@@ -27,7 +27,8 @@ pub use number::{
     DoubleConverter, FloatConverter, IntegerConverter, LongConverter, ShortConverter,
 };
 pub use registry::{
-    AsHeaderConverter, ConverterInfo, HeaderConverterInfo, find, find_header, list, list_header,
+    AsHeaderConverter, ConverterInfo, HeaderConverterInfo, find, find_header, header_info, info,
+    list, list_header,
 };
 pub use simple_header::SimpleHeaderConverter;
 pub use string::StringConverter;

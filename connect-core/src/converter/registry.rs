@@ -106,10 +106,17 @@ pub fn list_header() -> Vec<&'static HeaderConverterInfo> {
 /// # Errors
 /// Configuration: there is none of this name.
 pub fn find(name: &str) -> Result<Box<dyn Converter>, ConnectError> {
+    info(name).map(|info| (info.make)())
+}
+
+/// As [`find`], what is known of it.
+///
+/// # Errors
+/// Configuration: there is none of this name.
+pub fn info(name: &str) -> Result<&'static ConverterInfo, ConnectError> {
     list()
         .into_iter()
         .find(|info| answers(info.class, info.alias, name))
-        .map(|info| (info.make)())
         .ok_or_else(|| {
             unknown(
                 "converter",
@@ -124,10 +131,17 @@ pub fn find(name: &str) -> Result<Box<dyn Converter>, ConnectError> {
 /// # Errors
 /// Configuration: there is none of this name.
 pub fn find_header(name: &str) -> Result<Box<dyn HeaderConverter>, ConnectError> {
+    header_info(name).map(|info| (info.make)())
+}
+
+/// As [`find_header`], what is known of it.
+///
+/// # Errors
+/// Configuration: there is none of this name.
+pub fn header_info(name: &str) -> Result<&'static HeaderConverterInfo, ConnectError> {
     list_header()
         .into_iter()
         .find(|info| answers(info.class, info.alias, name))
-        .map(|info| (info.make)())
         .ok_or_else(|| {
             unknown(
                 "header converter",

@@ -9,10 +9,11 @@ use super::problem::{Problem, Problems};
 use super::settings::Settings;
 use super::worker::{ConverterConfig, WorkerConfig};
 use crate::clients::{ClientKeyProblem, sink_consumer, source_producer};
+use crate::secrets;
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
+const DEAD_LETTER_TOPIC: &str = "errors.deadletterqueue.topic.name";
 const COMPILED_IN: &str = "plugins are compiled into the program";
-const NO_DEAD_LETTERS: &str = "dead letter queues are not there yet, bad records are only logged";
 const NO_EXACTLY_ONCE: &str = "sources are at least once";
 const NO_TOPIC_GROUPS: &str = "topics are created by the broker when they are first written to";
 
@@ -62,7 +63,7 @@ pub const KEYS: &[Key] = &[
         "errors.retry.timeout",
         Kind::Integer(-1, MILLIS_MAX),
         Some("0"),
-        "How long a retriable error of a converter is retried, in milliseconds; -1 is for ever.",
+        "How long a retriable error of a converter or transform is retried, in milliseconds; -1 is for ever.",
     ),
     Key::new(
         "errors.retry.delay.max.ms",
@@ -77,16 +78,34 @@ pub const KEYS: &[Key] = &[
         "Whether a bad record fails the task or is skipped.",
     ),
     Key::new(
+        DEAD_LETTER_TOPIC,
+        Kind::AnyText,
+        Some(""),
+        "The topic for records that are skipped, as they were read; it is created if it is missing. Empty for none.",
+    ),
+    Key::new(
+        "errors.deadletterqueue.topic.replication.factor",
+        Kind::Integer(-1, 32_767),
+        Some("-1"),
+        "Copies of that topic when it is created; -1 is the broker's default.",
+    ),
+    Key::new(
+        "errors.deadletterqueue.context.headers.enable",
+        Kind::Boolean,
+        Some("false"),
+        "Whether headers __connect.errors.… say why a record is there and where it was read.",
+    ),
+    Key::new(
         "errors.log.enable",
         Kind::Boolean,
         Some("false"),
-        "Whether skipped records are logged.",
+        "Whether records that fail are logged: the stage, the class and the error.",
     ),
     Key::new(
         "errors.log.include.messages",
         Kind::Boolean,
         Some("false"),
-        "Whether topic, partition and offset of a skipped record are logged, too.",
+        "Whether the record is logged, too: where a sink's record was read, and a source's as it is.",
     ),
     Key::new(
         "transforms",
@@ -106,8 +125,9 @@ pub const KEYS: &[Key] = &[
     Key::without_effect("header.converter.plugin.version", COMPILED_IN),
     Key::without_effect(
         "config.action.reload",
-        "configurations hold no references to reload",
+        "references are read again when a task starts",
     ),
+    Key::without_effect("config.providers", "providers are the worker's"),
 ];
 
 /// The keys of sinks alone.
@@ -123,15 +143,6 @@ pub const SINK_KEYS: &[Key] = &[
         Kind::Text,
         None,
         "A regular expression for the topics to read.",
-    ),
-    Key::without_effect("errors.deadletterqueue.topic.name", NO_DEAD_LETTERS),
-    Key::without_effect(
-        "errors.deadletterqueue.topic.replication.factor",
-        NO_DEAD_LETTERS,
-    ),
-    Key::without_effect(
-        "errors.deadletterqueue.context.headers.enable",
-        NO_DEAD_LETTERS,
     ),
 ];
 
@@ -160,6 +171,7 @@ pub const PREFIXES: &[&str] = &[
     "consumer.override.",
     "admin.override.",
     "topic.creation.",
+    "config.providers.",
 ];
 
 /// What happens to bad records and retriable errors.
@@ -167,14 +179,41 @@ pub const PREFIXES: &[&str] = &[
 pub struct ErrorPolicy {
     /// Skip bad records instead of failing the task.
     pub tolerate_all: bool,
-    /// How long a converter's retriable errors are retried; `None` is for ever.
+    /// How long retriable errors of converters and transforms are retried; `None` is for ever.
     pub retry_timeout: Option<Duration>,
     /// The longest pause between retries.
     pub retry_delay_max: Duration,
-    /// Log what is skipped.
+    /// Log what fails.
     pub log: bool,
-    /// Log where the skipped record came from, too.
+    /// Log the record, too.
     pub log_messages: bool,
+    /// Where records go that are skipped.
+    pub dead_letters: Option<DeadLetterConfig>,
+}
+
+/// Kafka's defaults: a bad record fails the task.
+impl Default for ErrorPolicy {
+    fn default() -> Self {
+        Self {
+            tolerate_all: false,
+            retry_timeout: Some(Duration::ZERO),
+            retry_delay_max: Duration::from_secs(60),
+            log: false,
+            log_messages: false,
+            dead_letters: None,
+        }
+    }
+}
+
+/// The dead letter queue of a connector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterConfig {
+    /// The topic.
+    pub topic: String,
+    /// Copies when it is created; -1 is the broker's default.
+    pub replication_factor: i16,
+    /// Headers say why a record is there.
+    pub context_headers: bool,
 }
 
 /// Which topics a sink reads.
@@ -227,8 +266,10 @@ pub struct ConnectorConfig {
     pub consumer: ConfigMap,
     /// How it starts, as `initial_state` of a JSON file or of a request may ask.
     pub initial_state: InitialState,
-    /// Everything, as the connector gets it.
+    /// Everything, as it is written: references to configuration providers stand for themselves.
     pub map: ConfigMap,
+    /// Everything, as the connector gets it, with what references stand for.
+    pub resolved: ConfigMap,
 }
 
 impl ConnectorConfig {
@@ -241,6 +282,10 @@ impl ConnectorConfig {
         settings: &Settings,
         worker: &WorkerConfig,
     ) -> Result<(Self, Vec<Problem>), Problems> {
+        secrets::learn_from(settings);
+        let map = settings.to_map();
+        let (resolved, wrong_references) = worker.providers.resolve(settings);
+        let settings = &resolved;
         let factory = factory(settings);
         let tables: &'static [&'static [Key]] = match factory.as_ref().map(|found| found.kind()) {
             Ok(ConnectorKind::Source) => &[KEYS, SOURCE_KEYS],
@@ -248,19 +293,20 @@ impl ConnectorConfig {
             Err(_) => &[KEYS],
         };
         let mut reader = TableReader::check(settings, tables);
+        reader.problems.extend(wrong_references);
         check_name(&mut reader, settings);
         let factory = match factory {
             Ok(factory) => factory,
             Err(problem) => {
                 // Which keys are known depends on the class, so they are not judged.
                 reader.problems.extend(problem);
-                return Err(Problems(reader.problems).sorted());
+                let problems = reader.problems.into_iter().map(Problem::discreet);
+                return Err(Problems(problems.collect()).sorted());
             }
         };
         check_plugin(&mut reader, settings, &*factory);
         check_converters(&mut reader, settings);
         check_transforms(&mut reader, settings);
-        let map = settings.to_map();
         let config = Self {
             name: reader.owned("name"),
             class: factory.class().to_owned(),
@@ -270,19 +316,77 @@ impl ConnectorConfig {
             key_converter: converter(settings, "key", &worker.key_converter),
             value_converter: converter(settings, "value", &worker.value_converter),
             header_converter: converter(settings, "header", &worker.header_converter),
-            errors: errors(&reader),
             topics: topics(&mut reader, settings, factory.kind()),
+            errors: errors(&reader),
             producer: settings.with_prefix("producer.override."),
             consumer: settings.with_prefix("consumer.override."),
             initial_state: initial_state(&mut reader, settings),
             map,
+            resolved: settings.to_map(),
         };
+        check_dead_letters(&mut reader, settings, &config);
         check_clients(&mut reader, settings, worker, &config);
-        let problems = reader.problems;
+        let problems: Vec<Problem> = reader.problems.into_iter().map(Problem::discreet).collect();
         if problems.iter().any(Problem::is_error) {
             return Err(Problems(problems).sorted());
         }
         Ok((config, problems))
+    }
+
+    /// Whether references stand for some of it.
+    pub(crate) fn has_references(&self) -> bool {
+        self.map != self.resolved
+    }
+
+    /// The same with what references stand for now.
+    pub(crate) fn fresh(&self, worker: &WorkerConfig) -> Result<Self, Problems> {
+        let source = format!("connector \"{}\"", self.name);
+        let (fresh, _) = Self::read(&Settings::from_map(&source, &self.map), worker)?;
+        Ok(Self {
+            initial_state: self.initial_state,
+            ..fresh
+        })
+    }
+
+    /// A task's configuration with references again in place of what they stand for.
+    pub(crate) fn written(&self, task: ConfigMap) -> ConfigMap {
+        let one = |(key, text): (String, String)| {
+            let written = self.map.get(&key);
+            let is_own = self.resolved.get(&key) == Some(&text);
+            match written.filter(|_| is_own) {
+                Some(written) => (key, written.clone()),
+                None => (key, text),
+            }
+        };
+        task.into_iter().map(one).collect()
+    }
+
+    /// A task's configuration as it may be shown: what the user has written, and nothing secret that the
+    /// connector has put elsewhere.
+    pub(crate) fn shown(&self, task: &ConfigMap) -> ConfigMap {
+        let one = |(key, text): (&String, &String)| match self.map.get(key) == Some(text) {
+            true => (key.clone(), text.clone()),
+            false => (key.clone(), secrets::hide(text)),
+        };
+        task.iter().map(one).collect()
+    }
+
+    /// What a connector says is wrong, without secrets.
+    pub(crate) fn discreet(&self, problem: connect_core::Problem) -> connect_core::Problem {
+        let connect_core::Problem {
+            key,
+            message,
+            value,
+        } = problem;
+        let written = self.map.get(&key);
+        match written.filter(|written| self.resolved.get(&key) != Some(*written)) {
+            Some(written) => connect_core::Problem::new(key, super::not_shown(written)),
+            None => connect_core::Problem {
+                key,
+                message: secrets::hide(message),
+                value: value.map(secrets::hide),
+            },
+        }
     }
 }
 
@@ -309,6 +413,10 @@ fn check_name(reader: &mut TableReader<'_>, settings: &Settings) {
 }
 
 fn check_plugin(reader: &mut TableReader<'_>, settings: &Settings, factory: &dyn ConnectorFactory) {
+    let definition = factory.config();
+    for key in definition.keys.iter().filter(|key| key.secret) {
+        secrets::learn(settings.text(&key.name).unwrap_or_default());
+    }
     let map = settings.to_map();
     for problem in factory.validate(&map) {
         let message = with_value(&problem);
@@ -316,7 +424,6 @@ fn check_plugin(reader: &mut TableReader<'_>, settings: &Settings, factory: &dyn
             .problems
             .push(settings.problem(&problem.key, message));
     }
-    let definition = factory.config();
     let mut prefixes = PREFIXES.to_vec();
     prefixes.extend(definition.prefixes.iter().map(AsRef::as_ref));
     let own: Vec<String> = definition
@@ -374,22 +481,25 @@ fn check_clients(
     config: &ConnectorConfig,
 ) {
     let client = kafka_client::ClientConfig::new(["localhost:9092"]);
-    let (prefix, problems): (_, Vec<ClientKeyProblem>) = match config.kind {
-        ConnectorKind::Source => (
-            "producer.override.",
-            source_producer(client).apply(&config.producer),
-        ),
-        ConnectorKind::Sink => (
-            "consumer.override.",
-            sink_consumer(client, "").apply(&config.consumer),
-        ),
-    };
-    for ClientKeyProblem {
-        key,
-        message,
-        is_error,
-    } in problems
+    let produces = config.kind == ConnectorKind::Source || config.errors.dead_letters.is_some();
+    let mut found: Vec<(&str, Vec<ClientKeyProblem>)> = Vec::new();
+    if produces {
+        let problems = source_producer(client.clone()).apply(&config.producer);
+        found.push(("producer.override.", problems));
+    }
+    if config.kind == ConnectorKind::Sink {
+        let problems = sink_consumer(client, "").apply(&config.consumer);
+        found.push(("consumer.override.", problems));
+    }
+    for (prefix, problem) in found
+        .into_iter()
+        .flat_map(|(prefix, problems)| problems.into_iter().map(move |problem| (prefix, problem)))
     {
+        let ClientKeyProblem {
+            key,
+            message,
+            is_error,
+        } = problem;
         let key = format!("{prefix}{key}");
         reader.problems.push(match is_error {
             true => settings.problem(&key, message),
@@ -430,6 +540,51 @@ fn errors(reader: &TableReader<'_>) -> ErrorPolicy {
         retry_delay_max: reader.millis("errors.retry.delay.max.ms"),
         log: reader.boolean("errors.log.enable"),
         log_messages: reader.boolean("errors.log.include.messages"),
+        dead_letters: dead_letters(reader),
+    }
+}
+
+fn dead_letters(reader: &TableReader<'_>) -> Option<DeadLetterConfig> {
+    let topic = reader.owned(DEAD_LETTER_TOPIC);
+    let factor = reader.integer("errors.deadletterqueue.topic.replication.factor");
+    (!topic.is_empty()).then(|| DeadLetterConfig {
+        topic,
+        replication_factor: i16::try_from(factor).unwrap_or(-1),
+        context_headers: reader.boolean("errors.deadletterqueue.context.headers.enable"),
+    })
+}
+
+fn check_dead_letters(reader: &mut TableReader<'_>, settings: &Settings, config: &ConnectorConfig) {
+    let Some(DeadLetterConfig { topic, .. }) = &config.errors.dead_letters else {
+        return;
+    };
+    if !is_topic_name(topic) {
+        let message = format!("expected {TOPIC_NAME}, got \"{}\"", topic.escape_debug());
+        reader
+            .problems
+            .push(settings.problem(DEAD_LETTER_TOPIC, message));
+    }
+    let is_read = match &config.topics {
+        Topics::Names(names) => names.contains(topic),
+        // As Kafka matches topics: the whole name.
+        Topics::Pattern(pattern) => regex::Regex::new(&format!("^(?:{pattern})$"))
+            .is_ok_and(|pattern| pattern.is_match(topic)),
+    };
+    if is_read {
+        let message = format!(
+            "expected another topic than those the connector reads, got \"{topic}\"; bad records would \
+             come back for ever"
+        );
+        reader
+            .problems
+            .push(settings.problem(DEAD_LETTER_TOPIC, message));
+    }
+    if !config.errors.tolerate_all {
+        let message = "has no effect while errors.tolerance is \"none\", because a bad record fails the \
+                       task; set it to \"all\"";
+        reader
+            .problems
+            .push(settings.key_warning(DEAD_LETTER_TOPIC, message));
     }
 }
 
@@ -444,10 +599,7 @@ fn topics(reader: &mut TableReader<'_>, settings: &Settings, kind: ConnectorKind
         .filter(|text| !text.is_empty());
     let misnamed = names.iter().filter(|name| !is_topic_name(name));
     let misnamed = misnamed.map(|name| {
-        let message = format!(
-            "expected topics whose names are up to 249 letters, digits, '.', '_' and '-', got \"{}\"",
-            name.escape_debug()
-        );
+        let message = format!("expected {TOPIC_NAME}, got \"{}\"", name.escape_debug());
         settings.problem("topics", message)
     });
     reader.problems.extend(misnamed);
@@ -478,6 +630,8 @@ fn topics(reader: &mut TableReader<'_>, settings: &Settings, kind: ConnectorKind
         }
     }
 }
+
+const TOPIC_NAME: &str = "topics whose names are up to 249 letters, digits, '.', '_' and '-'";
 
 /// What brokers accept.
 fn is_topic_name(name: &str) -> bool {

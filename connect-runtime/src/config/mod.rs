@@ -11,6 +11,7 @@ mod keys;
 mod listeners;
 mod problem;
 mod properties;
+mod providers;
 mod settings;
 mod toml;
 
@@ -23,4 +24,6 @@ pub(crate) use keys::{definition, list};
 pub use listeners::{HttpListener, RestConfig};
 pub(crate) use problem::unknown_key;
 pub use problem::{Problem, Problems, Severity};
+pub use providers::Providers;
+pub(crate) use settings::not_shown;
 pub use settings::{Entry, Format, Origin, Position, Settings};

@@ -46,6 +46,14 @@ impl Problem {
         }
     }
 
+    /// The same problem without secrets.
+    pub(super) fn discreet(self) -> Self {
+        Self {
+            message: crate::secrets::hide(self.message),
+            ..self
+        }
+    }
+
     pub(super) fn unreadable(source: &str, error: &io::Error) -> Self {
         let message = match error.kind() {
             io::ErrorKind::NotFound => format!(

@@ -9,6 +9,7 @@ use connect_core::ConfigMap;
 
 use super::problem::{Problem, Problems};
 use super::{json, properties, toml};
+use crate::secrets;
 
 /// The largest configuration file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -87,6 +88,8 @@ pub struct Settings {
     source: Option<Arc<str>>,
     /// `initial_state` of a JSON file in the shape of a create request.
     initial_state: Option<Entry>,
+    /// What was written for the values that providers gave.
+    written: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -181,6 +184,16 @@ impl Settings {
         self
     }
 
+    /// Puts what a provider gave in the place of what was written.
+    pub(super) fn provide(&mut self, key: &str, text: String) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && entry.text != text
+        {
+            let written = std::mem::replace(&mut entry.text, text);
+            self.written.insert(key.to_owned(), written);
+        }
+    }
+
     /// The entry of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Entry> {
@@ -242,9 +255,17 @@ impl Settings {
     /// if the key is absent.
     #[must_use]
     pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
-        let origin = match self.entries.get(key) {
-            Some(entry) => entry.value_origin.clone(),
-            None => self.origin(),
+        let (origin, text) = match self.entries.get(key) {
+            Some(entry) => (entry.value_origin.clone(), entry.text.trim()),
+            None => (self.origin(), ""),
+        };
+        let message = match self.written.get(key) {
+            Some(written) => not_shown(written),
+            None if secrets::is_secret_key(key) && !text.is_empty() => {
+                let quoted = format!("\"{}\"", text.escape_debug());
+                message.into().replace(&quoted, "[hidden]")
+            }
+            None => message.into(),
         };
         Problem::error(Some(origin), Some(key), message)
     }
@@ -265,6 +286,15 @@ impl Settings {
             position: None,
         }
     }
+}
+
+/// What is said about a value that a provider gave and that is wrong: any more might show it.
+pub(crate) fn not_shown(written: &str) -> String {
+    format!(
+        "expected another value than what \"{}\" stands for; it and what is wrong with it are not \
+         shown, because it may be a secret",
+        written.escape_debug()
+    )
 }
 
 /// Collects the entries and problems of one file while it is parsed.

@@ -1,6 +1,7 @@
 //! The keys of a standalone worker.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use connect_core::ConfigMap;
 use super::keys::{Key, Kind, TableReader};
 use super::listeners::{REMOTE, RestConfig};
 use super::problem::{Problem, Problems};
+use super::providers::Providers;
 use super::settings::Settings;
 use crate::clients::{sink_consumer, source_producer};
+use crate::secrets;
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
 const NO_REST: &str = "the REST interface has no such thing yet";
@@ -18,8 +21,6 @@ const LISTENERS: &str = "listeners says where the REST interface is";
 const DISTRIBUTED: &str = "it is for distributed workers only";
 const COMPILED_IN: &str = "plugins are compiled into the program";
 const NO_METRICS: &str = "this worker publishes no metrics yet";
-const NO_PROVIDERS: &str =
-    "configuration providers are not there yet, values are taken as they stand";
 
 /// The keys of a worker, apart from those under [`PREFIXES`].
 pub const KEYS: &[Key] = &[
@@ -82,6 +83,24 @@ pub const KEYS: &[Key] = &[
         "Copies of that topic when the worker creates it; -1 is the broker's default.",
     ),
     Key::new(
+        "config.storage.topic",
+        Kind::Text,
+        None,
+        "The compacted topic, of this worker alone, that keeps connectors made by REST; connect-configs with the embedded broker, otherwise none unless it is set.",
+    ),
+    Key::new(
+        "config.storage.replication.factor",
+        Kind::Integer(-1, 32_767),
+        Some("-1"),
+        "Copies of that topic when the worker creates it; -1 is the broker's default.",
+    ),
+    Key::new(
+        "connector.files.watch",
+        Kind::Boolean,
+        Some("true"),
+        "Whether a saved change of a connector's file on the command line is applied at once.",
+    ),
+    Key::new(
         "connector.client.config.override.policy",
         Kind::Choice(&["All", "None"]),
         Some("All"),
@@ -92,6 +111,24 @@ pub const KEYS: &[Key] = &[
         Kind::Boolean,
         Some("true"),
         "Whether topic.creation.… keys of source connectors are obeyed.",
+    ),
+    Key::new(
+        "topic.tracking.enable",
+        Kind::Boolean,
+        Some("true"),
+        "Whether the worker remembers which topics each connector has used, until it stops.",
+    ),
+    Key::new(
+        "topic.tracking.allow.reset",
+        Kind::Boolean,
+        Some("true"),
+        "Whether requests may have it forget them.",
+    ),
+    Key::new(
+        "config.providers",
+        Kind::List,
+        None,
+        "Names for the configuration providers that ${name:path:key} in values may refer to; config.providers.<name>.class is the class of each.",
     ),
     Key::new(
         "task.restart.backoff.ms",
@@ -192,7 +229,6 @@ pub const KEYS: &[Key] = &[
     Key::without_effect("key.converter.plugin.version", COMPILED_IN),
     Key::without_effect("value.converter.plugin.version", COMPILED_IN),
     Key::without_effect("header.converter.plugin.version", COMPILED_IN),
-    Key::without_effect("config.providers", NO_PROVIDERS),
     Key::without_effect(
         "connector.client.config.override.allowlist",
         "the policy is All or None",
@@ -209,8 +245,6 @@ pub const KEYS: &[Key] = &[
         "request.timeout.ms bounds it",
     ),
     Key::without_effect("metadata.recovery.strategy", "it is always \"rebootstrap\""),
-    Key::without_effect("topic.tracking.enable", NO_REST),
-    Key::without_effect("topic.tracking.allow.reset", NO_REST),
     Key::without_effect("rest.port", LISTENERS),
     Key::without_effect("rest.host.name", LISTENERS),
     Key::without_effect("rest.advertised.host.name", NO_REST),
@@ -234,8 +268,6 @@ pub const KEYS: &[Key] = &[
         "it is always the JSON converter without schemas",
     ),
     Key::without_effect("group.id", DISTRIBUTED),
-    Key::without_effect("config.storage.topic", DISTRIBUTED),
-    Key::without_effect("config.storage.replication.factor", DISTRIBUTED),
     Key::without_effect("status.storage.topic", DISTRIBUTED),
     Key::without_effect("status.storage.partitions", DISTRIBUTED),
     Key::without_effect("status.storage.replication.factor", DISTRIBUTED),
@@ -251,7 +283,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Keys that start so belong to somebody else: a converter, a client, the embedded broker, the
-/// settings of the offsets topic.
+/// settings of an internal topic.
 pub const PREFIXES: &[&str] = &[
     "key.converter.",
     "value.converter.",
@@ -298,9 +330,40 @@ pub struct ConnectionConfig {
     pub connections_max_idle: Duration,
 }
 
-/// The topic of the source offsets.
+/// What an internal topic keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// How far sources are.
+    Offsets,
+    /// Connectors made by REST.
+    Connectors,
+}
+
+impl Keeps {
+    /// What the worker's keys about the topic start with.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Offsets => "offset.storage",
+            Self::Connectors => "config.storage",
+        }
+    }
+}
+
+impl fmt::Display for Keeps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Offsets => "source offsets",
+            Self::Connectors => "connectors",
+        })
+    }
+}
+
+/// A topic in which the worker keeps something of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OffsetTopicConfig {
+pub struct InternalTopicConfig {
+    /// What it keeps.
+    pub keeps: Keeps,
     /// Its name.
     pub name: String,
     /// Partitions when it is created.
@@ -329,11 +392,19 @@ pub struct WorkerConfig {
     /// How long all tasks together may take to stop.
     pub shutdown_timeout: Duration,
     /// The topic of the source offsets.
-    pub offset_topic: OffsetTopicConfig,
+    pub offset_topic: InternalTopicConfig,
+    /// The topic of the connectors made by REST; `None` where they end with the worker.
+    pub config_topic: Option<InternalTopicConfig>,
+    /// Whether changes of connectors' files are applied at once.
+    pub watch_files: bool,
     /// Whether connectors may override client settings.
     pub client_overrides_allowed: bool,
     /// Whether `topic.creation.…` keys are obeyed.
     pub topic_creation: bool,
+    /// Whether it is remembered which topics connectors have used.
+    pub topic_tracking: bool,
+    /// Whether requests may have that forgotten.
+    pub topic_tracking_reset: bool,
     /// The first pause before a failed task is started again.
     pub restart_backoff: Duration,
     /// The longest such pause.
@@ -352,6 +423,8 @@ pub struct WorkerConfig {
     pub producer: ConfigMap,
     /// `consumer.…` keys for all sink tasks, with the prefix cut.
     pub consumer: ConfigMap,
+    /// What references in configurations stand for.
+    pub providers: Providers,
 }
 
 impl WorkerConfig {
@@ -360,7 +433,13 @@ impl WorkerConfig {
     /// # Errors
     /// All problems at once, warnings included, if at least one is an error.
     pub fn read(settings: &Settings) -> Result<(Self, Vec<Problem>), Problems> {
+        secrets::learn_from(settings);
+        let (providers, wrong_providers) = Providers::read(settings);
+        let (resolved, wrong_references) = providers.resolve(settings);
+        let settings = &resolved;
         let mut reader = TableReader::check(settings, &[KEYS]);
+        reader.problems.extend(wrong_providers);
+        reader.problems.extend(wrong_references);
         reader.check_unknown(PREFIXES, &[]);
         check_bootstrap(&mut reader, settings);
         check_converters(&mut reader, settings);
@@ -376,10 +455,14 @@ impl WorkerConfig {
             offset_flush_timeout: reader.millis("offset.flush.timeout.ms"),
             shutdown_timeout: reader.millis("task.shutdown.graceful.timeout.ms"),
             offset_topic: offset_topic(&reader, settings),
+            config_topic: config_topic(&mut reader, settings),
+            watch_files: reader.boolean("connector.files.watch"),
             client_overrides_allowed: reader
                 .text("connector.client.config.override.policy")
                 .is_some_and(|policy| policy.eq_ignore_ascii_case("all")),
             topic_creation: reader.boolean("topic.creation.enable"),
+            topic_tracking: reader.boolean("topic.tracking.enable"),
+            topic_tracking_reset: reader.boolean("topic.tracking.allow.reset"),
             restart_backoff: reader.millis("task.restart.backoff.ms"),
             restart_backoff_max: reader.millis("task.restart.backoff.max.ms"),
             stuck_after: reader.millis("task.stuck.after.ms"),
@@ -388,8 +471,9 @@ impl WorkerConfig {
             connection: connection(&reader),
             producer: settings.with_prefix("producer."),
             consumer: settings.with_prefix("consumer."),
+            providers,
         };
-        let problems = reader.problems;
+        let problems: Vec<Problem> = reader.problems.into_iter().map(Problem::discreet).collect();
         if problems.iter().any(Problem::is_error) {
             return Err(Problems(problems).sorted());
         }
@@ -468,8 +552,37 @@ fn converter(reader: &TableReader<'_>, settings: &Settings, role: &str) -> Conve
     }
 }
 
-fn offset_topic(reader: &TableReader<'_>, settings: &Settings) -> OffsetTopicConfig {
-    let mut topic_settings = settings.with_prefix("offset.storage.");
+fn offset_topic(reader: &TableReader<'_>, settings: &Settings) -> InternalTopicConfig {
+    let partitions = i32::try_from(reader.integer("offset.storage.partitions")).unwrap_or(1);
+    let name = reader.owned("offset.storage.topic");
+    internal_topic(reader, settings, Keeps::Offsets, name, partitions)
+}
+
+/// Workers that read one topic run the same connectors, so a cluster that others may use has no
+/// default: `connect-configs` there is most likely that of distributed workers.
+fn config_topic(reader: &mut TableReader<'_>, settings: &Settings) -> Option<InternalTopicConfig> {
+    let configured = reader.text("config.storage.topic");
+    let embedded = settings.text("bootstrap.servers").is_none();
+    let name = configured.or_else(|| embedded.then_some("connect-configs"))?;
+    if reader.text("offset.storage.topic") == Some(name) {
+        let message =
+            format!("expected a topic of its own, got \"{name}\", which keeps the source offsets");
+        let problem = settings.problem("config.storage.topic", message);
+        reader.problems.push(problem);
+    }
+    let name = name.to_owned();
+    Some(internal_topic(reader, settings, Keeps::Connectors, name, 1))
+}
+
+fn internal_topic(
+    reader: &TableReader<'_>,
+    settings: &Settings,
+    keeps: Keeps,
+    name: String,
+    partitions: i32,
+) -> InternalTopicConfig {
+    let prefix = keeps.prefix();
+    let mut topic_settings = settings.with_prefix(&format!("{prefix}."));
     for own in [
         "topic",
         "partitions",
@@ -479,11 +592,12 @@ fn offset_topic(reader: &TableReader<'_>, settings: &Settings) -> OffsetTopicCon
     ] {
         topic_settings.remove(own);
     }
-    OffsetTopicConfig {
-        name: reader.owned("offset.storage.topic"),
-        partitions: i32::try_from(reader.integer("offset.storage.partitions")).unwrap_or(1),
-        replication_factor: i16::try_from(reader.integer("offset.storage.replication.factor"))
-            .unwrap_or(-1),
+    let replication_factor = reader.integer(&format!("{prefix}.replication.factor"));
+    InternalTopicConfig {
+        keeps,
+        name,
+        partitions,
+        replication_factor: i16::try_from(replication_factor).unwrap_or(-1),
         settings: topic_settings,
     }
 }

@@ -2,7 +2,6 @@
 
 mod key;
 mod store;
-mod topic;
 mod unproven;
 
 pub(crate) use store::OffsetStore;

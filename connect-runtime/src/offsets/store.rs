@@ -11,23 +11,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use connect_core::context::OffsetReader;
 use connect_core::{ConnectError, SourceOffset, SourcePartition, SourcePosition};
-use kafka_client::{
-    AutoOffsetReset, Client, ClientConfig, ClientError, Consumer, ConsumerConfig, OffsetSpec,
-    ProducerRecord, TopicPartition, partition_for_key,
-};
+use kafka_client::{Client, ClientError, ProducerRecord, TopicPartition, partition_for_key};
 use parking_lot::RwLock;
-use tokio::time::Instant;
 
+use super::Unproven;
 use super::key::{key_bytes, parse_key, value_bytes};
-use super::{Unproven, topic};
 use crate::backoff::Backoff;
-use crate::config::worker::OffsetTopicConfig;
+use crate::config::worker::InternalTopicConfig;
 use crate::error::WorkerError;
-
-/// How long one poll waits while the topic is read at the start.
-const READ_WAIT: Duration = Duration::from_secs(1);
-/// Without any progress for this long, reading the topic has failed.
-const READ_STALLED: Duration = Duration::from_secs(60);
+use crate::internal_topic;
 
 /// Between attempts to store offsets.
 const WRITE_RETRY: Duration = Duration::from_millis(50);
@@ -52,22 +44,20 @@ impl OffsetStore {
     /// # Errors
     /// The topic cannot be created, is not compacted, or cannot be read.
     pub(crate) async fn open(
-        client: ClientConfig,
-        config: &OffsetTopicConfig,
+        client: Client,
+        config: &InternalTopicConfig,
     ) -> Result<Self, WorkerError> {
-        let failed = |source| WorkerError::OffsetRead {
-            topic: config.name.clone(),
-            source,
+        let mut offsets = Offsets::new();
+        let partitions = match internal_topic::find(&client, config).await? {
+            Some(partitions) => {
+                let keep = |record| apply(&mut offsets, record);
+                internal_topic::read(&client, config, partitions, keep).await?;
+                partitions
+            }
+            None => internal_topic::create(&client, config).await?,
         };
-        let client = Client::new(client).map_err(failed)?;
-        let partitions = topic::ensure(&client, config).await?;
-        let name: Arc<str> = config.name.as_str().into();
-        let all: Vec<TopicPartition> = (0..partitions)
-            .map(|partition| TopicPartition::new(Arc::clone(&name), partition))
-            .collect();
-        let offsets = read(&client, all).await.map_err(failed)?;
         Ok(Self(Arc::new(Inner {
-            topic: name,
+            topic: config.name.as_str().into(),
             partitions,
             client,
             offsets: RwLock::new(offsets),
@@ -98,21 +88,60 @@ impl OffsetStore {
         positions: &[SourcePosition],
         unproven: &mut Unproven,
     ) -> Result<(), ClientError> {
+        let changes = positions
+            .iter()
+            .map(|SourcePosition { partition, offset }| (partition, Some(offset)));
+        self.put(connector, changes, unproven).await
+    }
+
+    /// Stores offsets of a connector that no task works for, or removes them (`None`). Goes on trying
+    /// as [`store`](Self::store) does.
+    ///
+    /// # Errors
+    /// Some of them may not be stored.
+    pub(crate) async fn alter(
+        &self,
+        connector: &str,
+        changes: &[(SourcePartition, Option<SourceOffset>)],
+    ) -> Result<(), ClientError> {
+        let changes = changes
+            .iter()
+            .map(|(partition, offset)| (partition, offset.as_ref()));
+        // Nobody has sent records for these.
+        self.put(connector, changes, &mut Unproven::default()).await
+    }
+
+    async fn put<'a>(
+        &self,
+        connector: &str,
+        changes: impl Iterator<Item = (&'a SourcePartition, Option<&'a SourceOffset>)>,
+        unproven: &mut Unproven,
+    ) -> Result<(), ClientError> {
         let mut records: BTreeMap<i32, Vec<ProducerRecord>> = BTreeMap::new();
         let mut offsets = Vec::new();
-        for SourcePosition { partition, offset } in positions {
+        for (partition, offset) in changes {
             let key = Bytes::from(key_bytes(connector, partition));
             records
                 .entry(partition_for_key(&key, self.0.partitions))
                 .or_default()
-                .push(ProducerRecord::keyed(key.clone(), value_bytes(offset)));
-            offsets.push((key, offset.clone()));
+                .push(ProducerRecord {
+                    key: Some(key.clone()),
+                    value: offset.map(|offset| value_bytes(offset).into()),
+                    ..ProducerRecord::default()
+                });
+            offsets.push((key, offset.cloned()));
         }
         for (partition, records) in records {
             let partition = TopicPartition::new(Arc::clone(&self.0.topic), partition);
             self.write(&partition, &records, unproven).await?;
         }
-        self.0.offsets.write().extend(offsets);
+        let mut known = self.0.offsets.write();
+        for (key, offset) in offsets {
+            match offset {
+                Some(offset) => known.insert(key, offset),
+                None => known.remove(&key),
+            };
+        }
         Ok(())
     }
 
@@ -162,48 +191,6 @@ impl OffsetStore {
         });
         own.collect()
     }
-}
-
-async fn read(client: &Client, partitions: Vec<TopicPartition>) -> Result<Offsets, ClientError> {
-    let wanted: Vec<_> = partitions
-        .iter()
-        .map(|partition| (partition.clone(), OffsetSpec::Latest))
-        .collect();
-    let mut ends: HashMap<TopicPartition, i64> = HashMap::new();
-    for (partition, listed) in client.admin().list_offsets(&wanted).await? {
-        ends.insert(partition, listed?.offset);
-    }
-    ends.retain(|_, end| *end > 0);
-    let mut offsets = Offsets::new();
-    if ends.is_empty() {
-        return Ok(offsets);
-    }
-    let mut config = ConsumerConfig::default();
-    config.auto_offset_reset = AutoOffsetReset::Earliest;
-    let mut consumer = Consumer::new(client.clone(), config)?;
-    consumer.assign(ends.keys().cloned().collect())?;
-    let mut progress = Instant::now();
-    loop {
-        let at = |partition: &TopicPartition| consumer.position(partition).unwrap_or(0);
-        if ends.iter().all(|(partition, end)| at(partition) >= *end) {
-            break;
-        }
-        let polled = consumer.poll(READ_WAIT).await?;
-        if !polled.batches.is_empty() {
-            progress = Instant::now();
-        } else if progress.elapsed() > READ_STALLED {
-            let what = "reading the stored offsets to the end of their topic".to_owned();
-            return Err(ClientError::Timeout {
-                what,
-                after: READ_STALLED,
-            });
-        }
-        for record in polled.batches.into_iter().flat_map(|batch| batch.records) {
-            apply(&mut offsets, record);
-        }
-    }
-    consumer.close().await;
-    Ok(offsets)
 }
 
 fn apply(offsets: &mut Offsets, record: kafka_client::Record) {

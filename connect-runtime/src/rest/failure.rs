@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::config::Problems;
 use crate::error::WorkerError;
+use crate::secrets;
 
 /// Why a request was not done; tools read the status and some match on the words.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ impl Failure {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
-            message: message.into(),
+            message: secrets::hide(message),
         }
     }
 
@@ -80,6 +81,19 @@ impl From<WorkerError> for Failure {
             WorkerError::UnknownTask { connector, task } => {
                 Self::not_found(format!("Task {connector}-{task} not found"))
             }
+            WorkerError::NotStopped { connector } => Self::bad_request(format!(
+                "Connectors must be in the STOPPED state before their offsets can be modified. This \
+                 can be done for the specified connector by issuing a 'PUT' request to the \
+                 '/connectors/{connector}/stop' endpoint"
+            )),
+            WorkerError::OffsetsRefused { reason, .. } => Self::bad_request(reason),
+            WorkerError::GroupHasMembers { connector } => Self::internal(format!(
+                "Failed to alter consumer group offsets for connector {connector} either because its \
+                 tasks haven't stopped completely yet or the connector was resumed before the request \
+                 to alter its offsets could be successfully completed. If the connector is in a \
+                 stopped state, this operation can be safely retried. If it doesn't eventually \
+                 succeed, the worker may need to be restarted to get rid of the zombie sink tasks."
+            )),
             WorkerError::Stopping => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "The worker is stopping")
             }

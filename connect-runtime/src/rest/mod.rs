@@ -9,8 +9,9 @@
 //! otherwise, and takes no orders from web pages: not from those of another origin, nor, while it is
 //! for this machine alone, under a name that somebody else's name server may have given it.
 //!
-//! Connectors that are created or changed here live as long as the worker; files are read again at its
-//! next start, and nothing is written to them.
+//! What is done to a connector here is stored before it is answered, and outlives the worker. What is
+//! done to one that a file on the command line has holds until that file is read again, at the next
+//! start or when it is saved; nothing is ever written to it.
 
 mod body;
 mod connectors;
@@ -18,11 +19,13 @@ mod failure;
 mod guard;
 mod lifecycle;
 mod listener;
+mod loggers;
 mod offsets;
 mod plugins;
 mod status;
 mod tasks;
 mod topics;
+mod version;
 mod worker;
 
 use std::future::Future;
@@ -197,7 +200,12 @@ fn app(rest: Rest, remote: bool) -> Router {
         .route("/resume", put(lifecycle::resume))
         .route("/stop", put(lifecycle::stop))
         .route("/restart", post(lifecycle::restart))
-        .route("/offsets", get(offsets::show))
+        .route(
+            "/offsets",
+            get(offsets::show)
+                .patch(offsets::alter)
+                .delete(offsets::reset),
+        )
         .route("/topics", get(topics::show))
         .route("/topics/reset", put(topics::reset))
         .route("/tasks", get(tasks::list))
@@ -211,6 +219,11 @@ fn app(rest: Rest, remote: bool) -> Router {
             get(connectors::list).post(connectors::create),
         )
         .nest("/connectors/{connector}", connector)
+        .route("/admin/loggers", get(loggers::list))
+        .route(
+            "/admin/loggers/{logger}",
+            get(loggers::show).put(loggers::set),
+        )
         .route("/connector-plugins", get(plugins::list))
         .route("/connector-plugins/{plugin}/config", get(plugins::config))
         .route(

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use connect_core::config::ConfigDef;
-use connect_core::{ConnectorFactory, ConnectorKind, Problem, converter, plugin};
+use connect_core::{ConnectorFactory, ConnectorKind, Problem, converter, plugin, transform};
 use serde_json::{Value, json};
 
 use super::Rest;
 use super::body::{self, Object};
 use super::failure::Failure;
+use super::version;
 use crate::config::connector::{ConnectorConfig, KEYS, SINK_KEYS, SOURCE_KEYS};
 use crate::config::{self, Problems, Settings};
 use crate::connector;
@@ -28,28 +29,62 @@ pub(super) async fn list(Query(query): Query<Vec<(String, String)>>) -> Json<Vec
         plugins.extend(converters.map(|found| shape(found.class, "converter", found.version)));
         let headers = converter::list_header().into_iter();
         plugins.extend(headers.map(|found| shape(found.class, "header_converter", found.version)));
+        let transforms = transform::list().into_iter();
+        plugins.extend(transforms.map(|found| shape(found.class, "transformation", found.version)));
+        let predicates = transform::list_predicates().into_iter();
+        plugins.extend(predicates.map(|found| shape(found.class, "predicate", found.version)));
     }
     Json(plugins)
 }
 
-/// `GET /connector-plugins/{plugin}/config`
-pub(super) async fn config(Path(name): Path<String>) -> Result<Json<Vec<Value>>, Failure> {
-    let definition = match (
-        plugin::find(&name),
-        converter::find(&name),
-        converter::find_header(&name),
-    ) {
-        (Ok(factory), ..) => definition(&*factory),
-        (_, Ok(converter), _) => converter.config(),
-        (_, _, Ok(header_converter)) => header_converter.config(),
-        (Err(error), ..) => {
-            return Err(Failure::not_found(format!(
-                "Unknown plugin {name}. {}",
-                error.report()
-            )));
+/// `GET /connector-plugins/{plugin}/config?version`
+pub(super) async fn config(
+    Path(name): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Vec<Value>>, Failure> {
+    let (definition, version) = described(&name)?;
+    let asked = query.iter().filter(|(key, _)| key == "version");
+    for (_, wanted) in asked {
+        match version::is_wanted(wanted, version) {
+            Some(true) => {}
+            Some(false) => {
+                return Err(Failure::bad_request(format!(
+                    "Plugin {name} not found that matches the version range {wanted}, available \
+                     versions: [{version}]"
+                )));
+            }
+            None => {
+                return Err(Failure::bad_request(format!(
+                    "\"{wanted}\" is not a version; write one, latest, or a range such as [1.0,2.0)"
+                )));
+            }
         }
-    };
+    }
     Ok(Json(definition.key_infos()))
+}
+
+/// The keys of any plugin, and its version.
+fn described(name: &str) -> Result<(ConfigDef, &'static str), Failure> {
+    let error = match plugin::find(name) {
+        Ok(factory) => return Ok((definition(&*factory), factory.version())),
+        Err(error) => error,
+    };
+    if let Ok(found) = converter::info(name) {
+        return Ok(((found.make)().config(), found.version));
+    }
+    if let Ok(found) = converter::header_info(name) {
+        return Ok(((found.make)().config(), found.version));
+    }
+    if let Ok(found) = transform::find(name) {
+        return Ok(((found.definition)(), found.version));
+    }
+    if let Ok(found) = transform::find_predicate(name) {
+        return Ok(((found.definition)(), found.version));
+    }
+    Err(Failure::not_found(format!(
+        "Unknown plugin {name}. {}",
+        error.report()
+    )))
 }
 
 /// `PUT /connector-plugins/{plugin}/config/validate`: 200 also for a configuration that is wrong.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use connect_core::ConfigMap;
 use serde_json::{Value, json};
 
 use super::Rest;
@@ -14,9 +15,14 @@ pub(super) async fn list(
     State(rest): State<Rest>,
     Path(name): Path<String>,
 ) -> Result<Json<Vec<Value>>, Failure> {
+    let class = rest.worker.configuration(&name).await?.class.clone();
+    let class = class.strip_suffix("Connector").unwrap_or(&class);
     let configs = rest.worker.task_configurations(&name).await?;
-    let shape =
-        |(number, config)| json!({"id": {"connector": name, "task": number}, "config": config});
+    let shape = |(number, mut config): (usize, ConfigMap)| {
+        // Kafka's tools expect it; here a connector makes its tasks itself.
+        config.insert("task.class".to_owned(), format!("{class}Task"));
+        json!({"id": {"connector": name, "task": number}, "config": config})
+    };
     Ok(Json(configs.into_iter().enumerate().map(shape).collect()))
 }
 

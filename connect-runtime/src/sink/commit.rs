@@ -1,7 +1,9 @@
 //! Flush, then commit: what the task says is safe becomes the group's offsets.
 
+use std::time::Duration;
+
 use connect_core::{ConnectError, OffsetMap, TopicPartition};
-use kafka_client::OffsetAndMetadata;
+use kafka_client::{ClientError, ErrorCode, OffsetAndMetadata};
 use tokio::time::timeout;
 
 use super::SinkLoop;
@@ -83,6 +85,13 @@ impl SinkLoop {
 
     /// Commits offsets; a failure is made up for by a later commit, or by repeating records.
     pub(super) async fn commit_offsets(&mut self, offsets: &OffsetMap) {
+        if let Err(why) = self.try_commit(offsets).await {
+            tracing::warn!("offsets could not be committed, they are tried again later: {why}");
+        }
+    }
+
+    /// Commits those offsets that are not committed yet, once.
+    pub(super) async fn try_commit(&mut self, offsets: &OffsetMap) -> Result<(), Uncommitted> {
         let changed: Vec<_> = offsets
             .iter()
             .filter(|(partition, offset)| self.committed.get(partition) != Some(offset))
@@ -98,26 +107,55 @@ impl SinkLoop {
             })
             .collect();
         if changed.is_empty() {
-            return;
+            return Ok(());
         }
         let limit = self.setup.shared.config.offset_flush_timeout;
         match timeout(limit, self.consumer.commit(&changed)).await {
             Ok(Ok(())) => {
-                self.committed.extend(
-                    offsets
-                        .iter()
-                        .map(|(partition, offset)| (partition.clone(), *offset)),
-                );
+                let committed = offsets.iter();
+                let committed = committed.map(|(partition, offset)| (partition.clone(), *offset));
+                self.committed.extend(committed);
+                Ok(())
             }
-            Ok(Err(error)) => {
-                tracing::warn!(
-                    "offsets could not be committed, they are tried again later: {error}"
-                );
-            }
-            Err(_) => tracing::warn!(
-                "offsets could not be committed within offset.flush.timeout.ms ({limit:?}), they \
-                 are tried again later"
-            ),
+            Ok(Err(error)) => Err(Uncommitted::Refused(error)),
+            Err(_) => Err(Uncommitted::Late(limit)),
         }
+    }
+}
+
+/// Why offsets were not committed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Uncommitted {
+    /// The coordinator did not take them, or there is none.
+    #[error("{0}")]
+    Refused(ClientError),
+    /// Nobody has answered in time.
+    #[error("nobody answered within offset.flush.timeout.ms ({0:?})")]
+    Late(Duration),
+}
+
+impl Uncommitted {
+    /// Whether the same commit may work later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.is_retriable(),
+            Self::Late(_) => true,
+        }
+    }
+
+    /// Whether the group may be in another generation than this member knows of, which it learns by
+    /// polling.
+    pub(super) fn may_be_a_rebalance(&self) -> bool {
+        let Self::Refused(error) = self else {
+            return false;
+        };
+        matches!(
+            error.code(),
+            Some(
+                ErrorCode::REBALANCE_IN_PROGRESS
+                    | ErrorCode::ILLEGAL_GENERATION
+                    | ErrorCode::UNKNOWN_MEMBER_ID
+            )
+        )
     }
 }

@@ -1,16 +1,14 @@
 //! From fetched batches to one put.
 
-use std::time::Duration;
+use std::ops::Range;
+use std::sync::Arc;
 
-use connect_core::{ConnectError, SinkRecord, TopicPartition};
-use kafka_client::{FetchedBatch, Record};
-use tokio::time::Instant;
+use connect_core::{Attachment, SinkRecord, TopicPartition};
+use kafka_client::{FetchedBatch, ProducerRecord, Record};
 
-use crate::backoff::Backoff;
-use crate::config::connector::ErrorPolicy;
 use crate::converters::Converters;
-use crate::retry::CONVERTER_RETRY;
 use crate::task::TaskFailure;
+use crate::tolerance::{BadRecord, Consumed, Tolerance};
 use crate::transforms::Transforms;
 
 /// The stretch of a partition that a put covers.
@@ -38,76 +36,233 @@ impl Stretch {
 }
 
 /// Records for one put.
+#[derive(Default)]
 pub(super) struct Batch {
     pub(super) records: Vec<SinkRecord>,
-    /// Where each record comes from, for messages about bad ones.
+    /// Where each record comes from.
     pub(super) places: Vec<Place>,
+    /// For the dead letter queue.
+    pub(super) letters: Vec<ProducerRecord>,
 }
 
-/// The stretch of a put that a record comes from, and its offset.
+/// The fetched stretch that a record comes from, and its offset.
 pub(super) type Place = (usize, i64);
 
-/// Converts and transforms what was fetched. Records for which that fails are skipped or end the task,
-/// as `errors.tolerance` says.
-pub(super) async fn convert(
-    converters: &Converters,
-    transforms: Option<&Transforms>,
-    errors: &ErrorPolicy,
-    fetched: Vec<FetchedBatch>,
-) -> Result<Batch, TaskFailure> {
-    let count = fetched.iter().map(|batch| batch.records.len()).sum();
-    let mut batch = Batch {
-        records: Vec::with_capacity(count),
-        places: Vec::with_capacity(count),
-    };
-    let patient = errors.retry_timeout != Some(Duration::ZERO);
-    for (stretch, fetched) in fetched.into_iter().enumerate() {
-        // One count for every put: threads that work on different puts do not meet at it.
-        let topic = std::sync::Arc::<str>::from(&*fetched.topic);
-        let partition = fetched.partition;
-        for record in fetched.records {
-            let offset = record.offset;
-            let converted = match patient {
-                false => converters.to_sink(&topic, partition, record),
-                true => convert_patiently(converters, errors, &topic, partition, record).await,
+/// What was fetched of a partition.
+pub(super) struct Source {
+    /// One count for every put: threads that work on different puts do not meet at it.
+    topic: Arc<str>,
+    partition: i32,
+    /// The records as they were read, where records that fail are skipped.
+    originals: Option<Arc<Originals>>,
+}
+
+/// Consecutive records of a partition as they were read; what a task's records have attached.
+pub(super) struct Originals {
+    topic: Arc<str>,
+    partition: i32,
+    records: Vec<Record>,
+}
+
+impl Originals {
+    fn consumed<'a>(&'a self, record: &'a Record) -> Consumed<'a> {
+        Consumed {
+            topic: &self.topic,
+            partition: self.partition,
+            record,
+        }
+    }
+
+    /// The record at an offset.
+    pub(super) fn at(&self, offset: i64) -> Option<Consumed<'_>> {
+        let at = self
+            .records
+            .binary_search_by_key(&offset, |record| record.offset);
+        Some(self.consumed(self.records.get(at.ok()?)?))
+    }
+}
+
+impl Source {
+    /// The record at an offset, as it was read.
+    pub(super) fn original(&self, offset: i64) -> Option<Consumed<'_>> {
+        self.originals.as_ref()?.at(offset)
+    }
+
+    /// Where a record was read, for messages.
+    pub(super) fn place(&self, offset: i64) -> String {
+        format!("{}-{} offset {offset}", self.topic, self.partition)
+    }
+}
+
+/// Converts and transforms what is fetched for a task.
+pub(super) struct Inlet {
+    pub(super) converters: Converters,
+    pub(super) transforms: Option<Transforms>,
+    pub(super) tolerance: Arc<Tolerance>,
+}
+
+impl Inlet {
+    /// All of what was fetched, and where it is from. Records for which it fails are skipped or end the
+    /// task, as `errors.tolerance` says.
+    pub(super) async fn convert(
+        &self,
+        fetched: Vec<FetchedBatch>,
+    ) -> Result<(Batch, Vec<Source>), TaskFailure> {
+        let count = fetched.iter().map(|batch| batch.records.len()).sum();
+        let mut batch = Batch {
+            records: Vec::with_capacity(count),
+            places: Vec::with_capacity(count),
+            letters: Vec::new(),
+        };
+        let mut sources = Vec::with_capacity(fetched.len());
+        let keeps = self.tolerance.skips() || self.tolerance.policy().is_patient();
+        for (stretch, fetched) in fetched.into_iter().enumerate() {
+            let source = Source {
+                topic: Arc::from(&*fetched.topic),
+                partition: fetched.partition,
+                originals: None,
             };
+            sources.push(match keeps {
+                false => {
+                    self.move_all(&mut batch, stretch, source, fetched.records)
+                        .await?
+                }
+                true => {
+                    self.copy_all(&mut batch, stretch, source, fetched.records)
+                        .await?
+                }
+            });
+        }
+        Ok((batch, sources))
+    }
+
+    /// Converts some records again.
+    pub(super) async fn convert_again(
+        &self,
+        sources: &[Source],
+        places: &[Place],
+    ) -> Result<Batch, TaskFailure> {
+        let mut batch = Batch::default();
+        for place in places {
+            let source = sources.get(place.0);
+            let originals = source.and_then(|source| source.originals.as_ref());
+            if let Some((source, originals)) = source.zip(originals)
+                && let Some(consumed) = originals.at(place.1)
+            {
+                self.copy(&mut batch, *place, &source.topic, originals, consumed)
+                    .await?;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The short way: what fails ends the task, so that nothing of the records need be kept.
+    async fn move_all(
+        &self,
+        batch: &mut Batch,
+        stretch: usize,
+        source: Source,
+        records: Vec<Record>,
+    ) -> Result<Source, TaskFailure> {
+        for record in records {
+            let offset = record.offset;
+            let mut converted = self
+                .converters
+                .to_sink(&source.topic, source.partition, record);
+            if let (Ok(record), Some(transforms)) = (&mut converted, &self.transforms) {
+                match transforms.keeps_sink(record, self.tolerance.policy()).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(bad) => converted = Err(bad),
+                }
+            }
             match converted {
-                Ok(mut record) => {
-                    if let Some(transforms) = transforms
-                        && !transforms.keeps_sink(&mut record, errors).await?
-                    {
-                        continue;
-                    }
+                Ok(record) => {
                     batch.records.push(record);
                     batch.places.push((stretch, offset));
                 }
-                Err(error) => errors.bad_record(&error)?,
+                Err(bad) => self.tolerance.unknown(&bad)?,
+            }
+        }
+        Ok(source)
+    }
+
+    async fn copy_all(
+        &self,
+        batch: &mut Batch,
+        stretch: usize,
+        source: Source,
+        records: Vec<Record>,
+    ) -> Result<Source, TaskFailure> {
+        let originals = Arc::new(Originals {
+            topic: Arc::clone(&source.topic),
+            partition: source.partition,
+            records,
+        });
+        for record in &originals.records {
+            let place = (stretch, record.offset);
+            let consumed = originals.consumed(record);
+            self.copy(batch, place, &source.topic, &originals, consumed)
+                .await?;
+        }
+        Ok(Source {
+            originals: Some(originals),
+            ..source
+        })
+    }
+
+    async fn copy(
+        &self,
+        batch: &mut Batch,
+        place: Place,
+        topic: &Arc<str>,
+        originals: &Arc<Originals>,
+        consumed: Consumed<'_>,
+    ) -> Result<(), TaskFailure> {
+        let policy = self.tolerance.policy();
+        let mut converted = match policy.is_patient() {
+            false => self.converters.copy_to_sink(topic, consumed),
+            true => self.convert_patiently(topic, consumed).await,
+        };
+        if let (Ok(record), Some(transforms)) = (&mut converted, &self.transforms) {
+            match transforms.keeps_sink(record, policy).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(bad) => converted = Err(bad),
+            }
+        }
+        match converted {
+            Ok(mut record) => {
+                if self.tolerance.has_queue() {
+                    record.attachment = Attachment::new(originals.clone());
+                }
+                batch.records.push(record);
+                batch.places.push(place);
+            }
+            Err(bad) => batch
+                .letters
+                .extend(self.tolerance.consumed(bad, consumed)?),
+        }
+        Ok(())
+    }
+
+    async fn convert_patiently(
+        &self,
+        topic: &Arc<str>,
+        consumed: Consumed<'_>,
+    ) -> Result<SinkRecord, BadRecord> {
+        let mut attempts = self.tolerance.policy().attempts();
+        loop {
+            match self.converters.copy_to_sink(topic, consumed) {
+                Err(bad) if attempts.again(&bad.error).await => {}
+                done => return done,
             }
         }
     }
-    Ok(batch)
 }
 
-async fn convert_patiently(
-    converters: &Converters,
-    errors: &ErrorPolicy,
-    topic: &std::sync::Arc<str>,
-    partition: i32,
-    record: Record,
-) -> Result<SinkRecord, ConnectError> {
-    let started = Instant::now();
-    let mut backoff = Backoff::new(CONVERTER_RETRY, errors.retry_delay_max);
-    loop {
-        let error = match converters.to_sink(topic, partition, record.clone()) {
-            Err(error) if error.is_retriable() => error,
-            done => return done,
-        };
-        if errors
-            .retry_timeout
-            .is_some_and(|limit| started.elapsed() >= limit)
-        {
-            return Err(error);
-        }
-        tokio::time::sleep(backoff.failed()).await;
-    }
+/// Both halves of a range of at least two.
+pub(super) fn halves(range: &Range<usize>) -> [Range<usize>; 2] {
+    let middle = range.start + range.len() / 2;
+    [range.start..middle, middle..range.end]
 }

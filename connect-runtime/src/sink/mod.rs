@@ -11,6 +11,7 @@ mod consumer;
 mod convert;
 mod ending;
 mod partitions;
+mod put;
 mod redelivery;
 mod requests;
 mod retry;
@@ -21,9 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_core::{
-    ConnectError, ErrorClass, OffsetMap, PutOutcome, RecordFailure, SinkTaskContext, TopicPartition,
-};
+use connect_core::{ConnectError, OffsetMap, SinkTaskContext, TopicPartition};
 use kafka_client::{Consumer, FetchedBatch, Polled, RebalanceEvent};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -34,9 +33,10 @@ use crate::pace::Pace;
 use crate::room::Room;
 use crate::state::{State, Witness};
 use crate::task::{Control, Setup, Target, TaskFailure, next_stop};
+use crate::tolerance::{DeadLetterQueue, Tolerance};
 use crate::transforms::Transforms;
 use calls::{first_reply, overtime};
-use convert::{Place, Stretch};
+use convert::{Inlet, Stretch};
 use redelivery::Redelivery;
 use requests::SinkRequests;
 use room::{Command, PutReply, SinkRoom};
@@ -53,9 +53,18 @@ const PUT_RETRY: Duration = Duration::from_millis(100);
 /// Runs a sink task once: until it is told to stop, or fails.
 pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
     let converters = Converters::of(&setup.connector)?;
-    let transforms = Transforms::of(&setup.connector.map)?;
+    let transforms = Transforms::of(&setup.connector.resolved)?;
+    let tolerance = Arc::new(Tolerance::new(
+        setup.id.clone(),
+        setup.connector.errors.clone(),
+    ));
+    let mut target = setup.target.clone();
+    let dead_letters = tokio::select! {
+        dead_letters = open_dead_letters(&setup, &tolerance) => dead_letters?,
+        () = next_stop(&mut target) => return Ok(()),
+    };
     let (consumer, call_patience) = consumer::open(&setup)?;
-    let requests = SinkRequests::new(Control::new(setup.reporter.clone()));
+    let requests = SinkRequests::new(Control::new(setup.reporter.clone()), Arc::clone(&tolerance));
     let (commands, command_receiver) = mpsc::channel(PUTS_AHEAD_MAX + 2);
     let (started_sender, started) = oneshot::channel();
     let room = SinkRoom {
@@ -64,9 +73,12 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         config: setup.task_config.clone(),
         requests: Arc::clone(&requests),
         activity: Arc::clone(&setup.activity),
-        converters,
-        transforms,
-        errors: setup.connector.errors.clone(),
+        inlet: Inlet {
+            converters,
+            transforms,
+            tolerance,
+        },
+        dead_letters: dead_letters.as_ref().map(Arc::downgrade),
         started: started_sender,
         commands: command_receiver,
     };
@@ -86,6 +98,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         room,
         commands,
         requests,
+        _dead_letters: dead_letters,
         seeks: 0,
         in_flight: VecDeque::new(),
         round: 0,
@@ -100,6 +113,19 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         redelivery: Redelivery::default(),
     };
     sink.run(started).await
+}
+
+async fn open_dead_letters(
+    setup: &Setup,
+    tolerance: &Tolerance,
+) -> Result<Option<Arc<DeadLetterQueue>>, TaskFailure> {
+    match &setup.connector.errors.dead_letters {
+        Some(config) if tolerance.has_queue() => {
+            let queue = DeadLetterQueue::open(setup, config).await?;
+            Ok(Some(Arc::new(queue)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A put that the room has not answered yet.
@@ -120,6 +146,8 @@ struct SinkLoop {
     room: Room<()>,
     commands: mpsc::Sender<Command>,
     requests: Arc<SinkRequests>,
+    /// Kept for the room.
+    _dead_letters: Option<Arc<DeadLetterQueue>>,
     /// How many of the task's seeks have been made.
     seeks: u64,
     target: Target,
@@ -270,7 +298,11 @@ impl SinkLoop {
     }
 
     async fn put(&mut self, fetched: Vec<FetchedBatch>) -> Result<(), TaskFailure> {
-        let stretches = fetched.iter().map(Stretch::of).collect();
+        let stretches: Vec<Stretch> = fetched.iter().map(Stretch::of).collect();
+        let (used, connector) = (&self.setup.shared.topics, &self.setup.id.connector);
+        for stretch in &stretches {
+            used.note(connector, &stretch.partition.topic);
+        }
         let (reply, receiver) = oneshot::channel();
         let put = Command::Put {
             fetched,
@@ -291,48 +323,20 @@ impl SinkLoop {
         &mut self,
         (put, reply): (InFlight, Option<PutReply>),
     ) -> Result<(), TaskFailure> {
-        let (outcome, places) = match reply {
-            Some(PutReply::Done(outcome, places)) => (outcome, places),
-            Some(PutReply::NotConverted(failure)) => return Err(failure),
-            Some(PutReply::Refused) => {
+        match reply {
+            Some(PutReply::Taken) => self.taken(put),
+            Some(PutReply::NotTaken(error)) => {
                 self.go_back(put)?;
-                return Ok(());
+                self.wait_to_retry("put", &error);
             }
+            Some(PutReply::Failed(failure)) => return Err(failure),
+            Some(PutReply::Refused) => self.go_back(put)?,
             None => return Err(self.room_failure().await),
-        };
-        match outcome {
-            Ok(outcome) => self.taken(put, outcome, &places),
-            Err(error) => match error.class() {
-                ErrorClass::Retriable => {
-                    self.go_back(put)?;
-                    self.wait_to_retry("put", &error);
-                    Ok(())
-                }
-                ErrorClass::Record => {
-                    self.setup.connector.errors.bad_record(&error)?;
-                    self.taken(put, PutOutcome::done(), &places)
-                }
-                ErrorClass::Configuration | ErrorClass::Fatal => Err(error.into()),
-            },
         }
+        Ok(())
     }
 
-    fn taken(
-        &mut self,
-        put: InFlight,
-        outcome: PutOutcome,
-        places: &[Place],
-    ) -> Result<(), TaskFailure> {
-        for RecordFailure { index, error } in outcome.into_failures() {
-            let place = places.get(index).and_then(|(stretch, offset)| {
-                Some(format!(
-                    "{} offset {offset}",
-                    put.stretches.get(*stretch)?.partition
-                ))
-            });
-            let error = error.context(place.unwrap_or_else(|| format!("record {index}")));
-            self.setup.connector.errors.bad_record(&error)?;
-        }
+    fn taken(&mut self, put: InFlight) {
         for stretch in put.stretches {
             if self.owned.contains(&stretch.partition) {
                 self.put
@@ -342,7 +346,6 @@ impl SinkLoop {
         if !self.flush_first {
             self.recovered();
         }
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connect_core::TopicPartition;
+use connect_core::{OffsetMap, TopicPartition};
 use kafka_client::RebalanceEvent;
 
 use super::SinkLoop;
@@ -32,7 +32,7 @@ impl SinkLoop {
     }
 
     /// Partitions go away in order: everything put is flushed, committed and closed.
-    pub(super) async fn revoked(
+    async fn revoked(
         &mut self,
         partitions: Vec<kafka_client::TopicPartition>,
     ) -> Result<(), TaskFailure> {
@@ -40,19 +40,30 @@ impl SinkLoop {
         tracing::info!("revoked {}", listed(&partitions));
         self.letting_go = true;
         self.drain_in_flight().await?;
-        let offsets = self.offsets_of(|partition| partitions.contains(partition));
-        if !offsets.is_empty() && !self.flush_refused {
-            match self.flush(offsets).await? {
-                Ok(offsets) => self.commit_offsets(&offsets).await,
-                Err(error) => tracing::warn!(
-                    "flush failed, so their offsets are not committed: {}",
-                    error.report()
-                ),
-            }
-        }
+        let offsets = self.last_flush(&partitions).await?;
+        self.commit_offsets(&offsets).await;
         self.close(partitions).await?;
         self.letting_go = false;
         Ok(())
+    }
+
+    /// Of partitions that go away, what the task says is safe.
+    pub(super) async fn last_flush(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<OffsetMap, TaskFailure> {
+        let offsets = self.offsets_of(|partition| partitions.contains(partition));
+        if offsets.is_empty() || self.flush_refused {
+            return Ok(OffsetMap::new());
+        }
+        let flushed = self.flush(offsets).await?;
+        Ok(flushed.unwrap_or_else(|error| {
+            tracing::warn!(
+                "flush failed, so their offsets are not committed: {}",
+                error.report()
+            );
+            OffsetMap::new()
+        }))
     }
 
     /// Partitions are gone already: nothing may be committed for them.
@@ -72,7 +83,10 @@ impl SinkLoop {
         self.close(partitions).await
     }
 
-    async fn close(&mut self, partitions: Vec<TopicPartition>) -> Result<(), TaskFailure> {
+    pub(super) async fn close(
+        &mut self,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<(), TaskFailure> {
         for partition in &partitions {
             self.owned.remove(partition);
             self.put.remove(partition);
@@ -100,11 +114,11 @@ pub(super) fn to_client(partition: &TopicPartition) -> kafka_client::TopicPartit
     kafka_client::TopicPartition::new(Arc::clone(&partition.topic), partition.partition)
 }
 
-fn from_client(partition: &kafka_client::TopicPartition) -> TopicPartition {
+pub(super) fn from_client(partition: &kafka_client::TopicPartition) -> TopicPartition {
     TopicPartition::new(Arc::clone(&partition.topic), partition.partition)
 }
 
-fn listed(partitions: &[TopicPartition]) -> String {
+pub(super) fn listed(partitions: &[TopicPartition]) -> String {
     let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
     names.join(", ")
 }

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_core::TopicPartition;
 use connect_core::context::{SinkControl, TaskControl};
+use connect_core::{ConnectError, SinkRecord, TopicPartition};
+use kafka_client::ProducerRecord;
 use parking_lot::Mutex;
 
+use super::convert::Originals;
 use crate::task::Control;
+use crate::tolerance::{BadRecord, Tolerance};
 
 /// Requests that are open.
 #[derive(Debug, Default)]
@@ -27,12 +30,17 @@ pub(super) struct SinkRequests {
     control: Control,
     open: Mutex<Requests>,
     assignment: Mutex<BTreeSet<TopicPartition>>,
+    tolerance: Arc<Tolerance>,
+    /// Letters about the records that the task has reported.
+    reported: Mutex<Vec<ProducerRecord>>,
 }
 
 impl SinkRequests {
-    pub(super) fn new(control: Control) -> Arc<Self> {
+    pub(super) fn new(control: Control, tolerance: Arc<Tolerance>) -> Arc<Self> {
         Arc::new(Self {
             control,
+            tolerance,
+            reported: Mutex::default(),
             open: Mutex::default(),
             assignment: Mutex::default(),
         })
@@ -58,6 +66,11 @@ impl SinkRequests {
     /// elsewhere than where the task wants to go on.
     pub(super) fn seeks(&self) -> u64 {
         self.open.lock().seeks
+    }
+
+    /// Letters that have to be safe before anything more is committed.
+    pub(super) fn take_reported(&self) -> Vec<ProducerRecord> {
+        std::mem::take(&mut self.reported.lock())
     }
 
     pub(super) fn assign(&self, change: impl FnOnce(&mut BTreeSet<TopicPartition>)) {
@@ -108,5 +121,27 @@ impl SinkControl for SinkRequests {
 
     fn assignment(&self) -> BTreeSet<TopicPartition> {
         self.assignment.lock().clone()
+    }
+
+    fn report(&self, record: &SinkRecord, error: ConnectError) -> Result<(), ConnectError> {
+        if !self.tolerance.takes(&error) {
+            return Err(error);
+        }
+        let (partition, offset) = record.source();
+        let original = record.attachment.get::<Originals>();
+        let original = original.and_then(|originals| originals.at(offset));
+        let bad = BadRecord::put(error);
+        let decided = match original {
+            Some(consumed) => self.tolerance.consumed(bad, consumed),
+            None => {
+                let bad = bad.context(format_args!("{partition} offset {offset}"));
+                self.tolerance.unknown(&bad).map(|()| None)
+            }
+        };
+        match decided {
+            Ok(letter) => self.reported.lock().extend(letter),
+            Err(failure) => return Err(ConnectError::record(failure.message)),
+        }
+        Ok(())
     }
 }

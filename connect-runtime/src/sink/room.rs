@@ -5,31 +5,31 @@
 //! queued behind it must not come first: the room refuses them until the loop, which has sought
 //! back by then, sends puts of a later round.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use connect_core::context::TaskControl;
 use connect_core::{
-    AnyConnector, ConfigMap, ConnectError, ErrorClass, OffsetMap, PutOutcome, SinkTask,
-    SinkTaskContext, TopicPartition,
+    AnyConnector, ConfigMap, ConnectError, ErrorClass, OffsetMap, SinkTask, SinkTaskContext,
+    TopicPartition,
 };
 use kafka_client::FetchedBatch;
 use tokio::sync::{mpsc, oneshot};
 
-use super::convert::{self, Place};
+use super::convert::Inlet;
+use super::put::{Put, deliver};
 use super::requests::SinkRequests;
-use crate::config::connector::ErrorPolicy;
-use crate::converters::Converters;
 use crate::room::{Activity, Patience};
 use crate::task::TaskFailure;
-use crate::transforms::Transforms;
+use crate::tolerance::DeadLetterQueue;
 
 /// What became of a put.
 #[derive(Debug)]
 pub(super) enum PutReply {
-    /// The task answered about records from these places.
-    Done(Result<PutOutcome, ConnectError>, Vec<Place>),
-    /// A record could not be converted, and may not be skipped.
-    NotConverted(TaskFailure),
+    /// The task has taken it, but for bad records, which are in the dead letter queue if there is one.
+    Taken,
+    /// The task has not, and may take it later.
+    NotTaken(ConnectError),
+    /// The task cannot go on.
+    Failed(TaskFailure),
     /// It was not given to the task, because an earlier one was not taken.
     Refused,
 }
@@ -62,9 +62,9 @@ pub(super) struct SinkRoom {
     pub(super) config: ConfigMap,
     pub(super) requests: Arc<SinkRequests>,
     pub(super) activity: Arc<Activity>,
-    pub(super) converters: Converters,
-    pub(super) transforms: Option<Transforms>,
-    pub(super) errors: ErrorPolicy,
+    pub(super) inlet: Inlet,
+    /// Weak, so that a room that was abandoned does not keep it.
+    pub(super) dead_letters: Option<Weak<DeadLetterQueue>>,
     pub(super) started: oneshot::Sender<Result<(), ConnectError>>,
     pub(super) commands: mpsc::Receiver<Command>,
 }
@@ -78,9 +78,8 @@ impl SinkRoom {
             config,
             requests,
             activity,
-            converters,
-            transforms,
-            errors,
+            inlet,
+            dead_letters,
             started,
             mut commands,
         } = self;
@@ -118,36 +117,32 @@ impl SinkRoom {
                     mut reply,
                     ..
                 } => {
-                    let converted = tokio::select! {
+                    let put = Put {
+                        task: &mut *task,
+                        inlet: &inlet,
+                        activity: &activity,
+                        requests: &requests,
+                        dead_letters: dead_letters.as_ref(),
+                    };
+                    let Some(outcome) = put.run(fetched, &mut reply).await else {
+                        continue;
+                    };
+                    if !matches!(outcome, PutReply::Taken) {
+                        refused_round = Some(round);
+                    }
+                    answer(reply, outcome);
+                }
+                Command::Flush(offsets, mut reply) => {
+                    let flush = task.flush(&offsets);
+                    let flushed = activity.watch("flush", Patience::ReturnsSoon, flush).await;
+                    // Offsets of records that were reported may be among these.
+                    let reported = tokio::select! {
                         biased;
-                        converted = convert::convert(&converters, transforms.as_ref(), &errors, fetched) => converted,
+                        reported = deliver_reported(&requests, dead_letters.as_ref()) => reported,
                         // Nobody waits for it any more.
                         () = reply.closed() => continue,
                     };
-                    let batch = match converted {
-                        Ok(batch) => batch,
-                        Err(failure) => {
-                            refused_round = Some(round);
-                            answer(reply, PutReply::NotConverted(failure));
-                            continue;
-                        }
-                    };
-                    let put = task.put(batch.records);
-                    let outcome = activity.watch("put", Patience::ReturnsSoon, put).await;
-                    if outcome.is_err() {
-                        refused_round = Some(round);
-                    }
-                    if outcome.is_ok() {
-                        requests.progress();
-                    }
-                    answer(reply, PutReply::Done(outcome, batch.places));
-                }
-                Command::Flush(offsets, reply) => {
-                    let flush = task.flush(&offsets);
-                    answer(
-                        reply,
-                        activity.watch("flush", Patience::ReturnsSoon, flush).await,
-                    );
+                    answer(reply, reported.and(flushed));
                 }
                 Command::Close(partitions, reply) => {
                     let close = task.close(&partitions);
@@ -166,6 +161,15 @@ impl SinkRoom {
             tracing::warn!("stop failed: {}", error.report());
         }
     }
+}
+
+/// Writes what the task has reported since the last time.
+async fn deliver_reported(
+    requests: &SinkRequests,
+    dead_letters: Option<&Weak<DeadLetterQueue>>,
+) -> Result<(), ConnectError> {
+    let delivered = deliver(requests.take_reported(), dead_letters, requests).await;
+    delivered.map_err(|failure| ConnectError::fatal(failure.message))
 }
 
 /// A loop that is gone needs no answer.

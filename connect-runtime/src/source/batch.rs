@@ -3,15 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use connect_core::{ConnectError, SourcePosition, SourceRecord};
+use connect_core::{SourcePosition, SourceRecord};
 use kafka_client::ProducerRecord;
-use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::config::connector::ErrorPolicy;
 use crate::converters::Converters;
-use crate::retry::CONVERTER_RETRY;
 use crate::task::TaskFailure;
+use crate::tolerance::{BadRecord, Tolerance};
 use crate::transforms::Transforms;
 
 use super::submitted::Carried;
@@ -37,51 +34,57 @@ pub(super) struct Send {
 pub(super) struct Batcher {
     transforms: Option<Transforms>,
     converters: Converters,
-    errors: ErrorPolicy,
+    tolerance: Tolerance,
+    /// The topic for records that are skipped.
+    dead_letters: Option<Arc<str>>,
 }
 
 impl Batcher {
     pub(super) fn new(
         transforms: Option<Transforms>,
         converters: Converters,
-        errors: ErrorPolicy,
+        tolerance: Tolerance,
     ) -> Self {
+        let queue = tolerance.policy().dead_letters.as_ref();
+        let queue = queue.filter(|_| tolerance.has_queue());
         Self {
             transforms,
             converters,
-            errors,
+            dead_letters: queue.map(|queue| queue.topic.as_str().into()),
+            tolerance,
         }
     }
 
     /// Transforms and converts the records of a poll. What does not go on moves the offset all the
-    /// same.
+    /// same, once its dead letter, if there is one, is acknowledged.
     ///
     /// # Errors
     /// A record is bad and `errors.tolerance` is `none`.
     pub(super) async fn convert(&self, records: Vec<SourceRecord>) -> Result<Batch, TaskFailure> {
         let mut builder = Builder::new(records.len());
+        let policy = self.tolerance.policy();
         for mut record in records {
             let position = record.position.take();
-            if let Some(transforms) = &self.transforms
-                && !transforms.keeps_source(&mut record, &self.errors).await?
-            {
-                if let Some(position) = position {
-                    builder.cover(position);
-                }
-                continue;
-            }
-            let send = builder.send_for(&record.topic);
-            let converted = match self
-                .errors
-                .retry_timeout
-                .is_some_and(|limit| limit.is_zero())
-            {
-                true => self.converters.to_producer(record),
-                false => self.convert_patiently(record).await,
+            // Reference counts only.
+            let original = self.dead_letters.is_some().then(|| record.clone());
+            let kept = match &self.transforms {
+                Some(transforms) => transforms.keeps_source(&mut record, policy).await,
+                None => Ok(true),
             };
-            match converted {
-                Ok(record) => builder.add(send, record),
-                Err(error) => self.bad_record(&error)?,
+            let failed = match kept {
+                Ok(true) => {
+                    let send = builder.send_for(&record.topic);
+                    let converted = match policy.is_patient() {
+                        false => self.converters.to_producer(record),
+                        true => self.convert_patiently(record).await,
+                    };
+                    converted.map(|record| builder.add(send, record)).err()
+                }
+                Ok(false) => None,
+                Err(bad) => Some(bad),
+            };
+            if let Some(bad) = failed {
+                self.skip(&mut builder, bad, original.as_ref())?;
             }
             if let Some(position) = position {
                 builder.cover(position);
@@ -90,29 +93,35 @@ impl Batcher {
         Ok(builder.finish())
     }
 
-    /// Converts a record, and again while the converter says that it may work later.
-    async fn convert_patiently(
+    /// Decides about a record that failed; its letter goes along with the others.
+    fn skip(
         &self,
-        record: SourceRecord,
-    ) -> Result<ProducerRecord, ConnectError> {
-        let started = Instant::now();
-        let mut backoff = Backoff::new(CONVERTER_RETRY, self.errors.retry_delay_max);
+        builder: &mut Builder,
+        bad: BadRecord,
+        record: Option<&SourceRecord>,
+    ) -> Result<(), TaskFailure> {
+        let letter = self.tolerance.produced(bad, record)?;
+        if let Some((letter, topic)) = letter.zip(self.dead_letters.as_ref()) {
+            let send = builder.send_for(topic);
+            builder.add(send, letter);
+        }
+        Ok(())
+    }
+
+    /// Converts a record, and again while the converter says that it may work later.
+    async fn convert_patiently(&self, record: SourceRecord) -> Result<ProducerRecord, BadRecord> {
+        let mut attempts = self.tolerance.policy().attempts();
         loop {
-            let error = match self.converters.to_producer(record.clone()) {
-                Err(error) if error.is_retriable() => error,
+            match self.converters.to_producer(record.clone()) {
+                Err(bad) if attempts.again(&bad.error).await => {}
                 done => return done,
-            };
-            let expired = |limit| started.elapsed() >= limit;
-            if self.errors.retry_timeout.is_some_and(expired) {
-                return Err(error);
             }
-            tokio::time::sleep(backoff.failed()).await;
         }
     }
 
-    /// Decides about a bad record: skipped, or the end of the task.
-    pub(super) fn bad_record(&self, error: &ConnectError) -> Result<(), TaskFailure> {
-        self.errors.bad_record(error)
+    /// Decides about a record that could not even be read: skipped, or the end of the task.
+    pub(super) fn unreadable(&self, bad: &BadRecord) -> Result<(), TaskFailure> {
+        self.tolerance.unknown(bad)
     }
 }
 
@@ -201,6 +210,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::connector::ErrorPolicy;
     use connect_core::{SourceOffset, SourcePartition};
     use serde_json::json;
 
@@ -209,6 +219,14 @@ mod tests {
             partition: SourcePartition::of(&json!({ "filename": name })).unwrap(),
             offset: SourceOffset::of(&json!({ "position": position })).unwrap(),
         }
+    }
+
+    fn tolerance(policy: ErrorPolicy) -> Tolerance {
+        let id = connect_core::TaskId {
+            connector: "files".into(),
+            task: 0,
+        };
+        Tolerance::new(id, policy)
     }
 
     fn record(text: &'static str) -> ProducerRecord {
@@ -268,14 +286,8 @@ mod tests {
             ("transforms", "drop"),
             ("transforms.drop.type", "Filter"),
         ]));
-        let errors = ErrorPolicy {
-            tolerate_all: false,
-            retry_timeout: Some(std::time::Duration::ZERO),
-            retry_delay_max: std::time::Duration::from_secs(1),
-            log: false,
-            log_messages: false,
-        };
-        let batcher = Batcher::new(transforms.unwrap(), Converters::text(), errors);
+        let tolerance = tolerance(ErrorPolicy::default());
+        let batcher = Batcher::new(transforms.unwrap(), Converters::text(), tolerance);
         let records = ["1", "2"].map(|text| SourceRecord::new("x".into(), text).at(at("a", 7)));
         let batch = batcher.convert(records.into()).await.unwrap();
         assert!(batch.sends.is_empty());

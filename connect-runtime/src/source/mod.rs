@@ -31,7 +31,8 @@ use crate::offsets::Unproven;
 use crate::pace::Pace;
 use crate::room::Room;
 use crate::state::{State, Witness};
-use crate::task::{Control, Setup, Target, TaskFailure, next_target};
+use crate::task::{Control, Setup, Target, TaskFailure, next_stop, next_target};
+use crate::tolerance::{Tolerance, ensure_topic};
 use crate::transforms::Transforms;
 use batch::Batcher;
 use outlet::{OneSend, Outlet, Sent};
@@ -61,9 +62,14 @@ type Acknowledged = (
 
 /// Runs a source task once: until it is told to stop, or fails.
 pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
-    let producer = Arc::new(producer(&setup)?);
+    let tolerance = Tolerance::new(setup.id.clone(), setup.connector.errors.clone());
+    let mut target = setup.target.clone();
+    let producer = tokio::select! {
+        producer = producer(&setup, &tolerance) => Arc::new(producer?),
+        () = next_stop(&mut target) => return Ok(()),
+    };
     let converters = Converters::of(&setup.connector)?;
-    let transforms = Transforms::of(&setup.connector.map)?;
+    let transforms = Transforms::of(&setup.connector.resolved)?;
     let control = Arc::new(Control::new(setup.reporter.clone()));
     let (commands, command_receiver) = mpsc::channel(16);
     let (event_sender, events) = mpsc::channel(EVENTS_AHEAD_MAX);
@@ -79,7 +85,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         events: event_sender,
         backoff: Backoff::new(POLL_RETRY, POLL_RETRY_MAX),
         outlet: Outlet {
-            batcher: Batcher::new(transforms, converters, setup.connector.errors.clone()),
+            batcher: Batcher::new(transforms, converters, tolerance),
             producer: Arc::downgrade(&producer),
             on_the_way: Arc::clone(&on_the_way),
             connections: Handle::current(),
@@ -99,7 +105,8 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
     source.run(room, events).await
 }
 
-fn producer(setup: &Setup) -> Result<Producer, TaskFailure> {
+/// Also makes sure of the topic for dead letters, if there is one.
+async fn producer(setup: &Setup, tolerance: &Tolerance) -> Result<Producer, TaskFailure> {
     let worker = &setup.shared.config;
     let client_id = format!("connector-producer-{}", setup.id);
     let client = clients::client_config(
@@ -112,6 +119,10 @@ fn producer(setup: &Setup) -> Result<Producer, TaskFailure> {
     settings.apply(&worker.producer);
     settings.apply(&setup.connector.producer);
     let client = Client::new(settings.client)?;
+    let queue = setup.connector.errors.dead_letters.as_ref();
+    if let Some(queue) = queue.filter(|_| tolerance.has_queue()) {
+        ensure_topic(&client, queue).await?;
+    }
     Ok(Producer::new(client, settings.producer)?)
 }
 
@@ -279,7 +290,10 @@ impl SourceLoop {
             tokio::select! {
                 Some((topic, result, ticket)) = in_flight.next(), if !in_flight.is_empty() => {
                     match result {
-                        Ok(delivered) => self.unproven.lock().add(&topic, &delivered),
+                        Ok(delivered) => {
+                            self.unproven.lock().add(&topic, &delivered);
+                            self.note_topic(&topic);
+                        }
                         Err(error) => self.undelivered(&error)?,
                     }
                     self.submitted.lock().acknowledge(ticket);
@@ -292,6 +306,15 @@ impl SourceLoop {
                     None => open = false,
                 },
             }
+        }
+    }
+
+    /// The connector has used a topic; dead letters alone do not count, as those of a sink.
+    fn note_topic(&self, topic: &Arc<str>) {
+        let dead_letters = self.setup.connector.errors.dead_letters.as_ref();
+        if dead_letters.is_none_or(|queue| queue.topic != **topic) {
+            let Setup { shared, id, .. } = &self.setup;
+            shared.topics.note(&id.connector, topic);
         }
     }
 

@@ -21,6 +21,7 @@ use super::outlet::{Outlet, Sent};
 use crate::backoff::Backoff;
 use crate::room::{Activity, Patience};
 use crate::task::{Control, TaskFailure};
+use crate::tolerance::BadRecord;
 
 /// Commits that are kept for a task that waits for the producer; it misses more.
 const COMMITS_KEPT_MAX: usize = 16;
@@ -220,7 +221,7 @@ impl SourceRoom {
             }
             // It could not read a record, and goes on behind it.
             ErrorClass::Record => {
-                self.outlet.batcher.bad_record(&error)?;
+                self.outlet.batcher.unreadable(&BadRecord::poll(error))?;
                 Ok(None)
             }
             ErrorClass::Configuration | ErrorClass::Fatal => Err(error.into()),

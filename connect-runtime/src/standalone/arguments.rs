@@ -108,7 +108,8 @@ Runs connectors in one process; without bootstrap.servers with a broker of its o
 usage: {program} [flags] WORKER [CONNECTOR…]
 
   WORKER               the worker's configuration: .toml, .properties or .json
-  CONNECTOR            one file per connector, in any of these formats
+  CONNECTOR            one file per connector, in any of these formats; saved changes are
+                       applied at once, unless connector.files.watch is false
 
   --strict             unknown configuration keys are errors
   --log-format FORMAT  text (default) or json

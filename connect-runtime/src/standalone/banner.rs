@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use connect_core::ConnectorKind;
 
 use crate::config::connector::{ConnectorConfig, Topics};
 use crate::logging;
 use crate::rest::RestListeners;
+use crate::secrets;
 use crate::worker::Worker;
 
 /// Connectors that are listed by name; more are counted.
@@ -15,11 +17,13 @@ const CONNECTORS_MAX: usize = 3;
 
 /// Says something on standard output. A reader that has gone away is no reason to fail.
 pub(super) fn print(text: &str) {
+    let text = secrets::hide(text);
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
 /// Says on standard error what went wrong; as a log line where programs read it.
 pub(super) fn complain(text: &str) {
+    let text = secrets::hide(text);
     match logging::is_json() {
         true => tracing::error!("{text}"),
         false => drop(writeln!(std::io::stderr().lock(), "{text}")),
@@ -28,6 +32,7 @@ pub(super) fn complain(text: &str) {
 
 /// Says on standard error what happens; as a log line where programs read it.
 pub(super) fn mention(text: &str) {
+    let text = secrets::hide(text);
     match logging::is_json() {
         true => tracing::info!("{text}"),
         false => drop(writeln!(std::io::stderr().lock(), "{text}")),
@@ -38,7 +43,7 @@ pub(super) fn mention(text: &str) {
 pub(super) fn running(
     worker: &Worker,
     rest: Option<&RestListeners>,
-    connectors: &[ConnectorConfig],
+    connectors: &[Arc<ConnectorConfig>],
     embedded: bool,
 ) -> String {
     let servers = worker.bootstrap_servers().join(",");
@@ -63,7 +68,7 @@ fn lines(
     broker: &str,
     rest: &[SocketAddr],
     offset_topic: &str,
-    connectors: &[ConnectorConfig],
+    connectors: &[Arc<ConnectorConfig>],
     servers: &str,
 ) -> String {
     let mut lines = vec![
@@ -78,7 +83,12 @@ fn lines(
             .collect();
         lines.push(format!("  rest     {}", urls.join(", ")));
     }
-    lines.extend(connectors.iter().take(CONNECTORS_MAX).map(connector));
+    lines.extend(
+        connectors
+            .iter()
+            .take(CONNECTORS_MAX)
+            .map(|config| connector(config)),
+    );
     if let Some(more) = connectors
         .len()
         .checked_sub(CONNECTORS_MAX)
@@ -126,7 +136,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// What to type next.
-fn next(connectors: &[ConnectorConfig], servers: &str) -> String {
+fn next(connectors: &[Arc<ConnectorConfig>], servers: &str) -> String {
     let file = |kind| {
         let mut of_kind = connectors.iter().filter(move |config| config.kind == kind);
         of_kind.find_map(|config| config.map.get("file"))

@@ -23,6 +23,9 @@
 
 mod arguments;
 mod banner;
+mod files;
+mod reload;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -33,10 +36,11 @@ use async_trait::async_trait;
 use connect_core::ConfigMap;
 
 pub use arguments::{Arguments, Request, parse};
+use reload::Reload;
 
 use crate::config::connector::ConnectorConfig;
 use crate::config::worker::WorkerConfig;
-use crate::config::{Problem, Problems, RestConfig, Settings, Severity, apply_environment};
+use crate::config::{Problems, RestConfig, Settings, apply_environment};
 use crate::error::WorkerError;
 use crate::logging;
 use crate::rest::{RestError, RestListeners};
@@ -186,8 +190,8 @@ async fn serve(
         }
     };
     // Connector files are read before anything starts, so that every mistake shows at once.
-    let connectors = match read_connectors(arguments, &config).await {
-        Ok(connectors) => connectors,
+    let files = match files::read_all(arguments, &config).await {
+        Ok(files) => files,
         Err(problems) => {
             banner::complain(&problems.to_string());
             served.code = CONNECTOR;
@@ -216,9 +220,8 @@ async fn serve(
             return served;
         }
     };
-    let lines = banner::running(&worker, rest.as_ref(), &connectors, served.broker_started);
     let created = tokio::select! {
-        created = create(&worker, connectors) => created,
+        created = files::create(&worker, &files) => created,
         () = signals.next() => {
             served.code = stop(&worker, signals).await;
             return served;
@@ -230,11 +233,33 @@ async fn serve(
         served.code = CONNECTOR;
         return served;
     }
+    let mut connectors: Vec<Arc<ConnectorConfig>> = files
+        .iter()
+        .map(|file| Arc::new(file.config.clone()))
+        .collect();
+    connectors.extend(restore(&worker).await);
+    let lines = banner::running(&worker, rest.as_ref(), &connectors, served.broker_started);
     let _rest = rest.map(|rest| rest.serve(Arc::clone(&worker)));
     banner::print(&lines);
+    let watched = worker.config().watch_files && !files.is_empty();
+    let _reload = watched.then(|| Reload::start(Arc::clone(&worker), files, arguments.strict));
     signals.next().await;
     served.code = stop(&worker, signals).await;
     served
+}
+
+/// Starts the stored connectors. One that cannot be started harms no other: it stays stored and is
+/// named.
+async fn restore(worker: &Worker) -> Vec<Arc<ConnectorConfig>> {
+    // It fails only if the worker stops, which is this program's to tell it.
+    let restored = worker.start_stored().await.unwrap_or_default();
+    for (name, problems) in restored.refused {
+        banner::complain(&format!(
+            "connector \"{name}\" is stored and not started; change it with PUT \
+             /connectors/{name}/config or delete it:\n{problems}"
+        ));
+    }
+    restored.started
 }
 
 /// Takes the addresses of the REST interface. The default one is a convenience, and a second worker on
@@ -250,23 +275,6 @@ async fn listen(config: &RestConfig) -> Result<Option<RestListeners>, RestError>
             banner::complain(&format!("warning: {error}; this worker goes on without it"));
             Ok(None)
         }
-    }
-}
-
-/// Creates all connectors; if some are refused, says so about each.
-async fn create(worker: &Worker, connectors: Vec<ConnectorConfig>) -> Result<(), String> {
-    let mut refused = Vec::new();
-    for connector in connectors {
-        let name = connector.name.clone();
-        if let Err(error) = worker.create(connector).await {
-            refused.push(format!(
-                "connector \"{name}\" could not be created: {error}"
-            ));
-        }
-    }
-    match refused.is_empty() {
-        true => Ok(()),
-        false => Err(refused.join("\n")),
     }
 }
 
@@ -330,60 +338,8 @@ async fn read_worker(arguments: &Arguments) -> Result<WorkerConfig, Problems> {
         }
     };
     notes.extend(more);
-    accept(arguments, notes)?;
+    files::accept(arguments.strict, notes)?;
     Ok(config)
-}
-
-/// Reads all connector files; the mistakes of all of them come together.
-async fn read_connectors(
-    arguments: &Arguments,
-    worker: &WorkerConfig,
-) -> Result<Vec<ConnectorConfig>, Problems> {
-    let (mut connectors, mut problems) = (Vec::<ConnectorConfig>::new(), Vec::new());
-    for path in &arguments.connectors {
-        let read = match Settings::read(path).await {
-            Ok((settings, notes)) => {
-                problems.extend(notes);
-                ConnectorConfig::read(&settings, worker).map(|read| (settings, read))
-            }
-            Err(error) => Err(error),
-        };
-        match read {
-            Ok((settings, (config, notes))) => {
-                problems.extend(notes);
-                if connectors.iter().any(|other| other.name == config.name) {
-                    let message = format!(
-                        "expected a name of its own, got \"{}\", which another file has",
-                        config.name
-                    );
-                    problems.push(settings.problem("name", message));
-                }
-                connectors.push(config);
-            }
-            Err(Problems(more)) => problems.extend(more),
-        }
-    }
-    accept(arguments, problems)?;
-    Ok(connectors)
-}
-
-/// Logs what is only worth knowing; refuses what is wrong, or merely suspect where the user asked
-/// to be strict.
-fn accept(arguments: &Arguments, problems: Vec<Problem>) -> Result<(), Problems> {
-    let problems: Vec<Problem> = match arguments.strict {
-        true => problems.into_iter().map(Problem::strictly).collect(),
-        false => problems,
-    };
-    if problems.iter().any(Problem::is_error) {
-        return Err(Problems(problems));
-    }
-    for problem in problems {
-        match problem.severity() {
-            Severity::Note => tracing::info!("{problem}"),
-            Severity::Warning | Severity::Error => tracing::warn!("{problem}"),
-        }
-    }
-    Ok(())
 }
 
 /// Ctrl-C and, on Unix, SIGTERM.

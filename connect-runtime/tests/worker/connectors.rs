@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use connect_core::config::Password;
 use connect_core::{
-    Config, ConfigMap, ConnectError, ConnectorContext, OffsetMap, PutOutcome, RecordFailure,
-    SinkConnector, SinkRecord, SinkTask, SinkTaskContext, SourceConnector, SourceOffset,
-    SourcePartition, SourcePosition, SourceRecord, SourceTask, SourceTaskContext, TopicPartition,
-    Value, async_trait,
+    Config, ConfigMap, ConnectError, ConnectorContext, OffsetMap, Problem, PutOutcome,
+    RecordFailure, SinkConnector, SinkRecord, SinkTask, SinkTaskContext, SourceConnector,
+    SourceOffset, SourcePartition, SourcePosition, SourceRecord, SourceTask, SourceTaskContext,
+    TopicPartition, Value, async_trait,
 };
 use serde_json::json;
 
@@ -36,7 +36,6 @@ struct JournalConfig {
     #[config(default = "")]
     mode: String,
     /// A secret.
-    #[allow(dead_code)] // Nothing but shown, or not.
     token: Option<Password>,
 }
 
@@ -103,6 +102,28 @@ impl SourceConnector for Numbers {
 
     fn task(&self) -> Box<dyn SourceTask> {
         Box::new(NumbersTask::default())
+    }
+
+    async fn alter_offsets(
+        &self,
+        config: &ConfigMap,
+        offsets: &[(SourcePartition, Option<SourceOffset>)],
+    ) -> Result<bool, ConnectError> {
+        let config = NumbersConfig::parse(config)?;
+        misbehave(&config.mode).await?;
+        let wrong = |(_, offset): &&(SourcePartition, Option<SourceOffset>)| {
+            let next = offset.as_ref().map(|offset| offset.fields().get("next"));
+            next.is_some_and(|next| next.is_none_or(|next| !next.is_u64()))
+        };
+        let wrong: Vec<String> = offsets
+            .iter()
+            .filter(wrong)
+            .map(|(partition, _)| format!("{partition} needs a number \"next\""))
+            .collect();
+        match wrong.is_empty() {
+            true => Ok(config.mode == "checks-offsets"),
+            false => Err(ConnectError::configuration(wrong.join("\n"))),
+        }
     }
 }
 
@@ -204,6 +225,17 @@ struct JournalSink {
 
 #[async_trait]
 impl SinkConnector for JournalSink {
+    async fn validate(&self, config: &ConfigMap) -> Vec<Problem> {
+        let token = config.get("token").map(String::as_str).unwrap_or_default();
+        match config.get("mode").map(String::as_str) {
+            Some("refuse") => vec![
+                Problem::with_value("token", token, format!("{token} is wrong")),
+                Problem::new("mode", format!("not with {token}")),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
     async fn start(&mut self, _: ConnectorContext, config: &ConfigMap) -> Result<(), ConnectError> {
         self.config = config.clone();
         Ok(())
@@ -217,6 +249,7 @@ impl SinkConnector for JournalSink {
         Box::new(JournalTask {
             journal: Journal::of(""),
             mode: String::new(),
+            token: None,
             context: None,
         })
     }
@@ -225,6 +258,7 @@ impl SinkConnector for JournalSink {
 struct JournalTask {
     journal: Journal,
     mode: String,
+    token: Option<Password>,
     context: Option<SinkTaskContext>,
 }
 
@@ -261,13 +295,24 @@ impl SinkTask for JournalTask {
         config: &ConfigMap,
     ) -> Result<(), ConnectError> {
         self.journal = Journal::of(context.name());
-        self.mode = JournalConfig::parse(config)?.mode;
+        let config = JournalConfig::parse(config)?;
+        self.mode = config.mode;
+        self.token = config.token;
         self.context = Some(context);
         Ok(())
     }
 
     async fn put(&mut self, records: Vec<SinkRecord>) -> Result<PutOutcome, ConnectError> {
         misbehave(&self.mode).await?;
+        if self.mode == "leak" {
+            let token = self.token.as_ref().unwrap().reveal();
+            tracing::warn!(token, "logging in with {token}");
+            self.context
+                .as_ref()
+                .unwrap()
+                .waiting(format!("waiting for {token}"));
+            return Err(ConnectError::fatal(format!("login with {token} failed")));
+        }
         self.before(&records).await;
         let refuse = self.journal.with(|entries| {
             entries.refusals += 1;
@@ -276,14 +321,33 @@ impl SinkTask for JournalTask {
         if self.mode == "retriable" && refuse {
             return Err(ConnectError::retriable("the outside world is away"));
         }
-        let bad = self.mode.strip_prefix("bad-");
+        let (kind, bad) = self.mode.split_once('-').unwrap_or_default();
+        let is_bad = |record: &SinkRecord| {
+            let text = record.value.to_string();
+            bad.split(',').any(|bad| bad == text)
+        };
+        if kind == "poison" {
+            // Not the first put, which is whole, but the first of its parts.
+            if self.journal.with(|entries| entries.refusals) == 2 {
+                return Err(ConnectError::retriable("the outside world is away"));
+            }
+            if records.iter().any(is_bad) {
+                return Err(ConnectError::record("one of these is poison"));
+            }
+        }
         let mut failures = Vec::new();
+        let mut reported = Vec::new();
         self.journal.with(|entries| {
             for (index, record) in records.into_iter().enumerate() {
+                if kind == "report" && is_bad(&record) {
+                    reported.push(record);
+                    continue;
+                }
+                let bad = kind == "bad" && is_bad(&record);
                 let Value::String(text) = record.value else {
                     panic!("not a text")
                 };
-                if Some(text.as_str()) == bad {
+                if bad {
                     let error = ConnectError::record(format!("{} is bad", text.as_str()));
                     failures.push(RecordFailure { index, error });
                 } else {
@@ -291,6 +355,10 @@ impl SinkTask for JournalTask {
                 }
             }
         });
+        for record in reported {
+            let error = ConnectError::record(format!("{} is errant", record.value));
+            self.context.as_ref().unwrap().report(&record, error)?;
+        }
         Ok(PutOutcome::failed(failures))
     }
 

@@ -2,9 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod connectors;
+mod dead_letters;
 mod program;
+mod relay;
 mod rest;
+mod rest_loggers;
+mod rest_offsets;
+mod rest_topics;
+mod secrets;
 mod sinks;
+mod stored;
 mod transforms;
 mod world;
 

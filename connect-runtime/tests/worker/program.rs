@@ -8,7 +8,7 @@ use crate::connectors::SINK;
 use crate::world::World;
 
 /// Where the started process finds its arguments.
-const ARGUMENTS: &str = "TEST_PROGRAM_ARGUMENTS";
+pub(crate) const ARGUMENTS: &str = "TEST_PROGRAM_ARGUMENTS";
 
 #[test]
 #[ignore = "it is the program that the other test starts"]
@@ -24,7 +24,7 @@ fn program() {
     });
 }
 
-fn interrupt(child: &Child) {
+pub(crate) fn interrupt(child: &Child) {
     let pid = child.id().to_string();
     let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
     assert!(killed.success());

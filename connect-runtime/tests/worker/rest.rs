@@ -14,35 +14,41 @@ use crate::connectors::{Journal, SINK, SOURCE};
 use crate::world::World;
 
 /// A worker with a REST interface.
-struct Rest {
-    world: World,
-    worker: Arc<Worker>,
+pub(crate) struct Rest {
+    pub(crate) world: World,
+    pub(crate) worker: Arc<Worker>,
     address: SocketAddr,
     _server: RestServer,
 }
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or(Value::Null)
     }
 
-    fn is_error(&self, status: u16, message: &str) {
+    pub(crate) fn is_error(&self, status: u16, message: &str) {
         let expected = json!({"error_code": status, "message": message});
         assert_eq!((self.status, self.json()), (status, expected));
     }
 }
 
 impl Rest {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more keys of the worker.
+    pub(crate) async fn start_with(more: &[(&str, &str)]) -> Self {
         let world = World::start().await;
-        let listeners = [("listeners", "http://127.0.0.1:0")];
-        let worker = Arc::new(world.worker_with(&listeners).await);
+        let mut keys = vec![("listeners", "http://127.0.0.1:0")];
+        keys.extend(more);
+        let worker = Arc::new(world.worker_with(&keys).await);
         let listeners = RestListeners::bind(&worker.config().rest).await.unwrap();
         let address = listeners.addresses()[0];
         Self {
@@ -68,7 +74,7 @@ impl Rest {
         }
     }
 
-    async fn send(&self, line: &str, body: &str) -> Answer {
+    pub(crate) async fn send(&self, line: &str, body: &str) -> Answer {
         self.raw(&format!(
             "{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
@@ -78,7 +84,7 @@ impl Rest {
         .await
     }
 
-    async fn call(&self, line: &str) -> Answer {
+    pub(crate) async fn call(&self, line: &str) -> Answer {
         self.raw(&format!(
             "{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
             self.address
@@ -86,14 +92,39 @@ impl Rest {
         .await
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = self.call(&format!("GET {path}")).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         answer.json()
     }
 
+    /// Creates a connector.
+    pub(crate) async fn create(&self, name: &str, config: &Value) {
+        let answer = self.send("POST /connectors", &creation(name, config)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    }
+
+    /// Stops a connector.
+    pub(crate) async fn stop(&self, name: &str) {
+        let answer = self.call(&format!("PUT /connectors/{name}/stop")).await;
+        assert_eq!(answer.status, 204, "{}", answer.text);
+    }
+
+    /// Waits until a path is answered with this.
+    pub(crate) async fn until_get(&self, path: &str, expected: &Value) {
+        let begun = Instant::now();
+        loop {
+            let shown = self.get(path).await;
+            if shown == *expected {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{path}: {shown}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until connector and tasks have these states.
-    async fn until(&self, name: &str, connector: &str, tasks: &[&str]) -> Value {
+    pub(crate) async fn until(&self, name: &str, connector: &str, tasks: &[&str]) -> Value {
         let begun = Instant::now();
         loop {
             let status = self.get(&format!("/connectors/{name}/status")).await;
@@ -111,13 +142,13 @@ impl Rest {
         }
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.worker.stop().await;
         self.world.end().await;
     }
 }
 
-fn source(topic: &str, mode: &str) -> Value {
+pub(crate) fn source(topic: &str, mode: &str) -> Value {
     json!({"connector.class": SOURCE, "topic": topic, "count": 100, "mode": mode})
 }
 
@@ -139,7 +170,13 @@ async fn the_worker_and_its_plugins_are_described() {
     let own = json!({"class": SOURCE, "type": "source", "version": version});
     assert!(plugins.as_array().unwrap().contains(&own), "{plugins}");
     let all = rest.get("/connector-plugins?connectorsOnly=false").await;
-    for kind in ["sink", "converter", "header_converter"] {
+    for kind in [
+        "sink",
+        "converter",
+        "header_converter",
+        "transformation",
+        "predicate",
+    ] {
         let found = all.as_array().unwrap().iter().any(|it| it["type"] == kind);
         assert!(found, "{kind}");
     }
@@ -151,6 +188,30 @@ async fn the_worker_and_its_plugins_are_described() {
             .iter()
             .any(|key| key["name"] == "tasks.max")
     );
+    for (plugin, key) in [
+        ("RegexRouter", "regex"),
+        ("TopicNameMatches", "pattern"),
+        (
+            "org.apache.kafka.connect.json.JsonConverter",
+            "schemas.enable",
+        ),
+    ] {
+        let path = format!("/connector-plugins/{plugin}/config");
+        let keys = rest.get(&path).await.to_string();
+        assert!(keys.contains(&format!("\"name\":\"{key}\"")), "{keys}");
+    }
+    let path = "/connector-plugins/JsonConverter/config";
+    for wanted in ["latest", env!("CARGO_PKG_VERSION"), "[0.0.1,)"] {
+        rest.get(&format!("{path}?version={wanted}")).await;
+    }
+    let answer = rest.call(&format!("GET {path}?version=99")).await;
+    let message = format!(
+        "Plugin JsonConverter not found that matches the version range 99, available versions: [{}]",
+        env!("CARGO_PKG_VERSION")
+    );
+    answer.is_error(400, &message);
+    let answer = rest.call(&format!("GET {path}?version=[1")).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
     let unknown = rest.call("GET /connector-plugins/Nothing/config").await;
     assert_eq!(unknown.status, 404, "{}", unknown.text);
     rest.end().await;
@@ -226,6 +287,10 @@ async fn a_connector_lives_from_creation_to_deletion() {
     let tasks = rest.get("/connectors/life/tasks").await;
     assert_eq!(tasks[0]["id"], json!({"connector": "life", "task": 0}));
     assert_eq!(tasks[0]["config"]["topic"], "life");
+    assert_eq!(
+        tasks[0]["config"]["task.class"],
+        "org.example.NumbersSourceTask"
+    );
     assert_eq!(rest.get("/connectors/life/tasks/0/status").await["id"], 0);
     assert_eq!(rest.get("/connectors/").await, json!(["life"]));
     let all = rest
@@ -233,6 +298,8 @@ async fn a_connector_lives_from_creation_to_deletion() {
         .await;
     assert_eq!(all["life"]["info"], expected);
     assert_eq!(all["life"]["status"]["name"], "life");
+    let unknown = rest.get("/connectors?expand=more").await;
+    assert_eq!(unknown, json!({"life": {}}));
 
     for _ in 0..2 {
         let answer = rest.call("PUT /connectors/life/pause").await;
@@ -442,8 +509,6 @@ async fn mistakes_are_answered_in_kafka_s_form() {
     let answer = rest.call("DELETE /connectors").await;
     answer.is_error(405, "HTTP 405 Method Not Allowed");
     assert!(answer.head.contains("\r\nallow: "), "{}", answer.head);
-    let answer = rest.call("GET /connectors/twice/topics").await;
-    answer.is_error(403, "Topic tracking is disabled.");
 
     for body in [
         "",

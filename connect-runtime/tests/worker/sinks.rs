@@ -7,9 +7,11 @@ use connect_runtime::config::Settings;
 use connect_runtime::config::connector::ConnectorConfig;
 use connect_runtime::config::worker::WorkerConfig;
 use connect_runtime::{State, Worker};
+use kafka_client::{Assignor, Consumer, ConsumerConfig};
 use tokio::time::Instant;
 
 use crate::connectors::{Journal, SINK};
+use crate::relay::Relay;
 use crate::world::World;
 use crate::{COUNT, numbers};
 
@@ -300,4 +302,52 @@ async fn a_sink_whose_broker_is_away_says_so() {
         })
         .await;
     worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_commit_waits_for_the_end_of_a_rebalance() {
+    let mut relay = Relay::bind().await;
+    let world = World::start_behind(&mut relay).await;
+    let worker = world.worker().await;
+    let source = world.source("between-source", "between", COUNT, "");
+    worker.create(source).await.unwrap();
+    let cooperative = [
+        (
+            "consumer.override.partition.assignment.strategy",
+            "cooperative-sticky",
+        ),
+        ("consumer.override.heartbeat.interval.ms", "50"),
+    ];
+    let name = "between-sink";
+    let sink = world.sink_with(name, "between", "", &cooperative);
+    worker.create(sink).await.unwrap();
+    world.until_committed(name, COUNT as i64).await;
+
+    // Somebody else joins, and the task does not hear how that ends.
+    relay.hold();
+    let mut config = ConsumerConfig::group(format!("connect-{name}"));
+    config.assignors = vec![Assignor::CooperativeSticky];
+    let mut other = Consumer::new(world.client(), config).unwrap();
+    other.subscribe(vec!["elsewhere".to_owned()]).unwrap();
+    let other =
+        tokio::spawn(async move { while other.poll(Duration::from_secs(1)).await.is_ok() {} });
+    world
+        .until("the group rebalances", || relay.is_holding())
+        .await;
+    let more = world.source("more-source", "between", COUNT, "");
+    worker.create(more).await.unwrap();
+    let journal = Journal::of(name);
+    world
+        .until("all records are in", || journal.values().len() == 2 * COUNT)
+        .await;
+    let end_of_rebalance = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        relay.let_go();
+    };
+    let (stopped, ()) = tokio::join!(worker.stop_connector(name), end_of_rebalance);
+    assert!(stopped.unwrap().abandoned.is_empty());
+    assert_eq!(world.committed(name).await, Some(2 * COUNT as i64));
+    other.abort();
+    worker.stop().await;
+    world.end().await;
 }

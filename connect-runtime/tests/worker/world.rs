@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::connectors::{SINK, SOURCE};
+use crate::relay::Relay;
 
 /// Generous, because test machines are slow and busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,15 +35,21 @@ fn map(pairs: &[(&str, &str)]) -> ConfigMap {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let folder = TempDir::new().unwrap();
-        let broker = Broker::builder()
-            .listen("127.0.0.1:0")
-            .data_dir(folder.path())
-            .property("group.initial.rebalance.delay.ms", "0")
-            .start()
-            .await
-            .unwrap();
+        let (broker, folder) = start_broker(&[]).await;
         let address = broker.addr().to_string();
+        Self::with(broker, folder, address)
+    }
+
+    /// A world whose broker is reached through a relay.
+    pub(crate) async fn start_behind(relay: &mut Relay) -> Self {
+        let address = relay.address().to_string();
+        let listener = format!("PLAINTEXT://{address}");
+        let (broker, folder) = start_broker(&[("advertised.listeners", &listener)]).await;
+        relay.run(broker.addr());
+        Self::with(broker, folder, address)
+    }
+
+    fn with(broker: Broker, folder: TempDir, address: String) -> Self {
         let worker = worker_config(&address, &[]);
         Self {
             broker: Some(broker),
@@ -145,6 +152,29 @@ impl World {
         client.close().await;
     }
 
+    pub(crate) fn client(&self) -> Client {
+        Client::new(ClientConfig::new([self.address.clone()])).unwrap()
+    }
+
+    /// What the group of a sink connector has committed for one of its partitions, if for any.
+    pub(crate) async fn committed(&self, connector: &str) -> Option<i64> {
+        let client = self.client();
+        let group = format!("connect-{connector}");
+        let offsets = client.admin().list_group_offsets(&group).await.unwrap();
+        client.close().await;
+        offsets.values().next().map(|committed| committed.offset)
+    }
+
+    /// Waits until a sink connector has committed this.
+    pub(crate) async fn until_committed(&self, connector: &str, offset: i64) {
+        let start = Instant::now();
+        while self.committed(connector).await != Some(offset) {
+            let name = connector;
+            assert!(start.elapsed() < PATIENCE, "{name} commits {offset}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Waits for something to become true.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn() -> bool) {
         let start = Instant::now();
@@ -165,6 +195,18 @@ impl World {
     pub(crate) async fn end(self) {
         self.without_broker().await;
     }
+}
+
+async fn start_broker(more: &[(&str, &str)]) -> (Broker, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let mut builder = Broker::builder()
+        .listen("127.0.0.1:0")
+        .data_dir(folder.path())
+        .property("group.initial.rebalance.delay.ms", "0");
+    for (key, text) in more {
+        builder = builder.property(key, text);
+    }
+    (builder.start().await.unwrap(), folder)
 }
 
 fn worker_config(server: &str, more: &[(&str, &str)]) -> WorkerConfig {

@@ -120,30 +120,40 @@ impl SourceConnector for FileSource {
                 "offsets of standard input cannot be altered; it is never read twice",
             ));
         }
-        for (partition, offset) in offsets {
-            // Anything may be removed, also what an older version or another connector left behind.
-            let Some(offset) = offset else { continue };
-            if partition
-                .read::<FilePartition>()
-                .is_ok_and(|partition| partition.filename.is_some())
-            {
-                check_offset(offset)?;
-            } else {
-                return Err(ConnectError::configuration(format!(
-                    "source partition {partition} is not of this connector; write {{\"filename\":\"…\"}}"
-                )));
-            }
+        let problems: Vec<String> = offsets
+            .iter()
+            .filter_map(|(partition, offset)| {
+                // Anything may be removed, also what an older version or another connector left behind.
+                let offset = offset.as_ref()?;
+                check_partition(partition)
+                    .and_then(|()| check_offset(offset))
+                    .err()
+            })
+            .collect();
+        match problems.is_empty() {
+            true => Ok(true),
+            false => Err(ConnectError::configuration(problems.join("\n"))),
         }
-        Ok(true)
     }
 }
 
-fn check_offset(offset: &SourceOffset) -> Result<(), ConnectError> {
+fn check_partition(partition: &SourcePartition) -> Result<(), String> {
+    // Another field would make it the name of something that nobody reads.
+    let named = partition.read::<FilePartition>();
+    match named.is_ok_and(|named| named.filename.is_some()) && partition.fields().len() == 1 {
+        true => Ok(()),
+        false => Err(format!(
+            "source partition {partition} is not of this connector; write {{\"filename\":\"…\"}}"
+        )),
+    }
+}
+
+fn check_offset(offset: &SourceOffset) -> Result<(), String> {
     match offset.read::<FilePosition>() {
         Ok(_) => Ok(()),
-        Err(_) => Err(ConnectError::configuration(format!(
+        Err(_) => Err(format!(
             "source offset {offset} is not of this connector; write {{\"position\":n}}, n bytes from the start"
-        ))),
+        )),
     }
 }
 

@@ -391,6 +391,29 @@ async fn offsets_to_alter_are_checked() {
             .is_err()
     );
     assert!(
+        alter(r#"{"filename":"a","inode":5}"#, Some(r#"{"position":5}"#))
+            .await
+            .is_err()
+    );
+    let at = |filename: &str, offset: &str| {
+        let partition = SourcePartition::from_json(&format!("{{\"{filename}\":\"a\"}}"));
+        (
+            partition.unwrap(),
+            Some(SourceOffset::from_json(offset).unwrap()),
+        )
+    };
+    let wrong = [
+        at("file", r#"{"position":5}"#),
+        at("filename", r#"{"position":5}"#),
+        at("filename", r#"{"line":5}"#),
+    ];
+    let error = source.alter_offsets(&world.config, &wrong).await;
+    assert_eq!(
+        error.unwrap_err().message(),
+        "source partition {\"file\":\"a\"} is not of this connector; write {\"filename\":\"…\"}\n\
+         source offset {\"line\":5} is not of this connector; write {\"position\":n}, n bytes from the start"
+    );
+    assert!(
         source
             .alter_offsets(&ConfigMap::new(), &[(partition, None)])
             .await
