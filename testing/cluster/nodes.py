@@ -147,7 +147,8 @@ class Cluster:
     def __init__(self, folder, count, extra=None, places=None):
         self.kind = ApacheKafka() if os.environ.get("KAFKA_HOME") else Ours()
         self.folder = pathlib.Path(folder)
-        base = 20000 + os.getpid() % 2000 * 10
+        # Below the ports that systems give to outgoing connections.
+        base = 20000 + os.getpid() % 1200 * 10
         places = places or [("127.0.0.1", base + i, ()) for i in range(count)]
         self.next_port = base + count
         self.nodes = [Node(self, i + 1, *place) for i, place in enumerate(places)]
