@@ -142,11 +142,10 @@ macro_rules! writes {
 }
 
 /// Connects in a simulation. Where nothing gets through, turmoil refuses at once; a network says
-/// nothing then, and the system asks again, a second later at first.
+/// nothing then, and the system asks again, a second later at first and six times at most.
 #[cfg(feature = "simulation")]
 async fn simulated_connect(address: SocketAddr) -> io::Result<turmoil::net::TcpStream> {
-    let mut pause = std::time::Duration::from_secs(1);
-    loop {
+    for attempt in 0..=6 {
         let asked = tokio::time::Instant::now();
         let connected = turmoil::net::TcpStream::connect(address).await;
         let refused = connected
@@ -155,9 +154,9 @@ async fn simulated_connect(address: SocketAddr) -> io::Result<turmoil::net::TcpS
         if !refused || !asked.elapsed().is_zero() {
             return connected;
         }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
+        tokio::time::sleep(std::time::Duration::from_secs(1 << attempt)).await;
     }
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 /// A TCP connection.

@@ -6,10 +6,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::response::{self, LENGTH_BYTES};
 use super::{Preamble, RequestError, Response};
 use crate::node::RequestContext;
-use crate::peer::{CLUSTER_API, ClusterRequest, ClusterResponse, Envelope};
+use crate::peer::{CLUSTER_API, CLUSTER_API_VERSION, ClusterRequest, ClusterResponse, Envelope};
 
-/// The only version there is.
-const VERSION: i16 = 0;
+/// The only version there is; it changes with the messages.
+const VERSION: i16 = CLUSTER_API_VERSION;
 
 /// Answers one request.
 ///

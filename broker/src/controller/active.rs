@@ -67,11 +67,13 @@ impl Controller {
             term,
             "this node is the active controller"
         );
+        self.sessions.lock().clear();
         while let Err(error) = self.decide(|plan| plan.elect_missing()).await {
             tracing::debug!(%error, "the new controller cannot decide yet");
             sleep(UPKEEP_PAUSE).await;
         }
         let begun = Instant::now();
+        // Some have been heard of meanwhile.
         self.sessions.lock().begin(&self.image(), begun);
         let live: Vec<(i32, i64)> = self
             .image()
@@ -193,9 +195,9 @@ impl Controller {
 
     /// Whether that was decided.
     async fn fence(&self, brokers: &[(i32, i64)], why: &str) -> bool {
-        let silent = self.silent(&self.image());
         let decided = self
             .decide(|plan| {
+                let silent = self.silent(plan.image());
                 for (id, epoch) in brokers {
                     if plan.check_epoch(*id, *epoch).is_ok() && plan.image().is_live(*id) {
                         tracing::warn!(broker = id, "a broker is fenced, because {why}");
@@ -224,6 +226,16 @@ impl Controller {
 
     /// Brings the metadata, and the quorum's voters, to where they should be.
     pub(super) async fn upkeep(&self, changed: bool) -> Result<(), ControllerError> {
+        // Who was silent when a broker was fenced may have been heard of before that held.
+        let image = self.image();
+        let silent = self.silent(&image);
+        if image.has_fenced_beside(|id| !silent.contains(&id)) {
+            self.decide(|plan| {
+                let silent = self.silent(plan.image());
+                plan.count_on_all_but(&silent);
+            })
+            .await?;
+        }
         if changed {
             self.decide(|plan| {
                 plan.elect_missing();
@@ -234,8 +246,7 @@ impl Controller {
         let image = self.image();
         let leaves = || image.brokers().filter(|broker| broker.leaving);
         let leaving: BTreeSet<i32> = leaves().map(|broker| broker.id).collect();
-        let steps =
-            leaves().map(|broker| self.remove_step(broker.id, Some(&broker.directory), false));
+        let steps = leaves().map(|broker| self.remove_step(broker.id, &broker.directory, false));
         for step in join_all(steps).await {
             if let Err(error) = step? {
                 tracing::warn!(%error, "a broker cannot be taken out of the cluster yet");

@@ -54,7 +54,7 @@ impl Plan<'_> {
         let Some(before) = topic.partitions.get(&index) else {
             return false;
         };
-        complete_reassignment(&mut next);
+        complete_reassignment(&mut next, |id| self.image().is_live(id));
         next.isr.retain(|id| next.replicas.contains(id));
         next.elr.retain(|id| next.replicas.contains(id));
 
@@ -191,12 +191,23 @@ impl Plan<'_> {
 
     /// A live broker was heard of: where it is in sync, fenced ones need not be any more.
     pub(super) fn count_on(&mut self, id: i32) {
+        self.drop_fenced(|in_sync| *in_sync == id);
+    }
+
+    /// As [`count_on`](Self::count_on), with every live broker but the `silent`.
+    pub(super) fn count_on_all_but(&mut self, silent: &BTreeSet<i32>) {
+        self.drop_fenced(|in_sync| !silent.contains(in_sync));
+    }
+
+    /// Drops fenced brokers from the in-sync replicas that have a live one which is `there`.
+    fn drop_fenced(&mut self, there: impl Fn(&i32) -> bool) {
         for topic in self.topics() {
             for (index, state) in &topic.partitions {
-                let stays = |other: &i32| *other == id || self.image().is_live(*other);
-                if state.isr.contains(&id) && !state.isr.iter().all(stays) {
+                let live = |id: &i32| self.image().is_live(*id);
+                let fenced = !state.isr.iter().all(live);
+                if fenced && state.isr.iter().any(|id| live(id) && there(id)) {
                     let mut next = state.clone();
-                    next.isr.retain(stays);
+                    next.isr.retain(live);
                     self.settle(&topic, *index, next, Choice::Stay, None);
                 }
             }
@@ -412,11 +423,13 @@ struct Elected {
 }
 
 /// When all added replicas are in sync, the removed ones go.
-fn complete_reassignment(state: &mut PartitionState) {
+fn complete_reassignment(state: &mut PartitionState, live: impl Fn(i32) -> bool) {
     if state.adding.is_empty() && state.removing.is_empty() {
         return;
     }
-    let stays = |id: &i32| !state.removing.contains(id);
+    // A fenced broker beside a live one is in sync for the time being.
+    let some_live = state.isr.iter().any(|id| live(*id));
+    let stays = |id: &i32| !state.removing.contains(id) && (!some_live || live(*id));
     let added = state.adding.iter().all(|id| state.isr.contains(id));
     if !added || !state.isr.iter().any(stays) {
         return;

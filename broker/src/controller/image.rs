@@ -131,12 +131,13 @@ impl MetadataImage {
         self.brokers.get(&id).is_some_and(|broker| !broker.fenced)
     }
 
-    /// Whether a fenced broker is in sync somewhere only because `id`, which is, too, was not heard
-    /// of.
-    pub(crate) fn waits_for(&self, id: i32) -> bool {
+    /// Whether a fenced broker is in sync somewhere beside a live one that is `there`, and need not
+    /// be.
+    pub(crate) fn has_fenced_beside(&self, there: impl Fn(i32) -> bool) -> bool {
+        let live = |id: &i32| self.is_live(*id);
         let mut partitions = self.topics().flat_map(|topic| topic.partitions.values());
         partitions.any(|state| {
-            state.isr.contains(&id) && !state.isr.iter().all(|other| self.is_live(*other))
+            !state.isr.iter().all(live) && state.isr.iter().any(|id| live(id) && there(*id))
         })
     }
 

@@ -21,7 +21,7 @@ impl Plan<'_> {
     ) -> Result<Vec<Result<PartitionState, ControllerError>>, ControllerError> {
         self.check_epoch(broker, broker_epoch)?;
         // Whoever asks is there.
-        if self.image().is_live(broker) && self.image().waits_for(broker) {
+        if self.image().has_fenced_beside(|in_sync| in_sync == broker) {
             self.count_on(broker);
         }
         Ok(changes

@@ -29,11 +29,21 @@ struct Session {
 pub(super) struct Sessions(BTreeMap<i32, Session>);
 
 impl Sessions {
-    /// Begins anew, at the start of a term.
-    pub(super) fn begin(&mut self, image: &MetadataImage, now: Instant) {
+    /// Forgets what an earlier term left.
+    pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    /// Gives a full session to everybody who was not heard of in this term yet.
+    pub(super) fn begin(&mut self, image: &MetadataImage, now: Instant) {
+        self.0.retain(|id, session| {
+            let broker = image.broker(*id);
+            broker.is_some_and(|broker| broker.epoch == session.epoch)
+        });
         for broker in image.brokers() {
-            self.registered(broker.id, broker.epoch, image.version(), now);
+            if !self.0.contains_key(&broker.id) {
+                self.registered(broker.id, broker.epoch, image.version(), now);
+            }
         }
     }
 

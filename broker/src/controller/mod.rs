@@ -96,6 +96,22 @@ impl ControllerError {
         )
     }
 
+    fn no_member(id: i32) -> Self {
+        Self::new(
+            error_code::BROKER_ID_NOT_REGISTERED,
+            format!("broker {id} is not part of the cluster"),
+        )
+    }
+
+    fn another_disk(id: i32) -> Self {
+        Self::new(
+            error_code::INVALID_REQUEST,
+            format!(
+                "broker {id} has another disk by now than the one that was meant; ask again if it is to go, too"
+            ),
+        )
+    }
+
     fn storage(error: &impl std::fmt::Display) -> Self {
         Self::new(error_code::KAFKA_STORAGE_ERROR, error.to_string())
     }

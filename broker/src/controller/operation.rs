@@ -62,7 +62,7 @@ pub(crate) enum Operation {
         id: i32,
         /// The disk it has as far as the asking node knows: one that has joined under this id since
         /// must not be taken out by a request that was long under way.
-        directory: Option<String>,
+        directory: String,
         at_once_if_dead: bool,
     },
 }

@@ -211,8 +211,7 @@ impl Controller {
         id: i32,
         at_once_if_dead: bool,
     ) -> Result<RemovalProgress, ControllerError> {
-        let image = self.image();
-        let directory = image.broker(id).map(|broker| broker.directory.clone());
+        let directory = self.disk_of(id).await?;
         match self
             .perform(Operation::RemoveBroker {
                 id,
@@ -224,6 +223,22 @@ impl Controller {
             Outcome::RemoveBroker(progress) => progress,
             _ => Err(ControllerError::odd_answer()),
         }
+    }
+
+    /// The disk of a member of the cluster.
+    async fn disk_of(&self, id: i32) -> Result<String, ControllerError> {
+        let known = || {
+            let image = self.image();
+            let registered = image.broker(id).map(|broker| broker.directory.clone());
+            registered.or_else(|| Some(self.quorum.members().remove(&id)?.directory))
+        };
+        if let Some(directory) = known() {
+            return Ok(directory);
+        }
+        // This node may be behind.
+        let newest = self.quorum_status().await?.committed;
+        self.follow(newest).await;
+        known().ok_or_else(|| ControllerError::no_member(id))
     }
 
     async fn done(&self, operation: Operation) -> Result<(), ControllerError> {

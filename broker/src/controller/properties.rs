@@ -28,6 +28,8 @@ pub(super) struct World {
     caught_up: Vec<i32>,
     /// Brokers that are not heard of.
     pub(super) silent: BTreeSet<i32>,
+    /// What decisions see of that, if it has changed since.
+    seen: Option<BTreeSet<i32>>,
 }
 
 impl World {
@@ -47,6 +49,7 @@ impl World {
             unclean: settings.contains(&("unclean.leader.election.enable", "true")),
             caught_up: Vec::new(),
             silent: BTreeSet::new(),
+            seen: None,
         }
     }
 
@@ -97,15 +100,41 @@ impl World {
             registration.directory = format!("disk-{id}-{disk}");
         }
         self.lossy = (lost_records || disk.is_some()).then_some(id);
-        let silent = self.silent.clone();
+        let silent = self.seen_silent();
         let epoch = self.decide(|plan| plan.register(&registration, false, &silent));
         self.lossy = None;
         epoch.unwrap()
     }
 
     pub(super) fn fence(&mut self, id: i32) {
-        let silent = self.silent.clone();
+        let silent = self.seen_silent();
         self.decide(|plan| plan.fence(id, &silent));
+    }
+
+    fn seen_silent(&self) -> BTreeSet<i32> {
+        self.seen.clone().unwrap_or_else(|| self.silent.clone())
+    }
+
+    /// What the active controller does from time to time.
+    fn upkeep(&mut self) {
+        let silent = self.silent.clone();
+        self.decide(|plan| {
+            plan.count_on_all_but(&silent);
+            plan.elect_missing();
+            plan.grow();
+            plan.rebalance(10);
+        });
+        let Some(topic) = self.image.topic(TOPIC) else {
+            return;
+        };
+        for state in topic.partitions.values() {
+            let live = |id: &&i32| self.image.is_live(**id);
+            let counted_on = |id: &&i32| live(id) && !self.silent.contains(id);
+            assert!(
+                state.isr.iter().all(|id| live(&id)) || !state.isr.iter().any(|id| counted_on(&id)),
+                "in sync though fenced: {state:?}"
+            );
+        }
     }
 
     pub(super) fn heard(&mut self, id: i32, decide: impl FnOnce(&mut Plan<'_>)) {
@@ -209,12 +238,6 @@ impl World {
             );
             assert_eq!(state.last_known_leader, None, "{state:?}");
         }
-        let live = |id: &&i32| self.image.is_live(**id);
-        let counted_on = |id: &&i32| live(id) && !self.silent.contains(id);
-        assert!(
-            state.isr.iter().all(|id| live(&id)) || !state.isr.iter().any(|id| counted_on(&id)),
-            "in sync though fenced: {state:?}"
-        );
         let Some(old) = old else { return };
         if state == old {
             return;
@@ -263,6 +286,8 @@ enum Step {
     Unfence(i32),
     Fence(i32),
     Silent(i32),
+    /// Decisions see from here on who is silent then, or (false) who is silent now.
+    See(bool),
     Heard(i32),
     ShutDown(i32),
     Disk(i32, bool),
@@ -288,6 +313,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => id.clone().prop_map(Step::Fence),
         2 => id.clone().prop_map(Step::Silent),
         2 => id.clone().prop_map(Step::Heard),
+        1 => any::<bool>().prop_map(Step::See),
         1 => id.clone().prop_map(Step::ShutDown),
         2 => (id.clone(), any::<bool>()).prop_map(|(id, refuses)| Step::Disk(id, refuses)),
         6 => any::<u8>().prop_map(Step::Isr),
@@ -295,7 +321,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (id.clone(), 1..=4i32).prop_map(|(first, count)| Step::Reassign { first, count }),
         1 => Just(Step::Cancel),
         1 => (1..=3u8).prop_map(Step::MinInsync),
-        2 => Just(Step::Upkeep),
+        4 => Just(Step::Upkeep),
         1 => id.prop_map(Step::Remove),
     ];
     proptest::collection::vec(step, 1..60)
@@ -311,6 +337,7 @@ fn take(world: &mut World, step: Step) {
         Step::Silent(id) => {
             world.silent.insert(id);
         }
+        Step::See(now) => world.seen = (!now).then(|| world.silent.clone()),
         Step::Heard(id) => {
             if world.image.is_live(id) {
                 world.heard(id, |plan| plan.count_on(id));
@@ -366,17 +393,11 @@ fn take(world: &mut World, step: Step) {
                 .decide(|plan| plan.alter_config(&topic, &[change], false))
                 .unwrap();
         }
-        Step::Upkeep => world.decide(|plan| {
-            plan.elect_missing();
-            plan.grow();
-            plan.rebalance(10);
-        }),
+        Step::Upkeep => world.upkeep(),
         Step::Remove(id) => {
-            let disk = world
-                .image
-                .broker(id)
-                .map(|broker| broker.directory.clone());
-            world.decide(|plan| drop(plan.remove_broker(id, disk.as_deref(), false)));
+            let broker = world.image.broker(id);
+            let disk = broker.map_or_else(String::new, |broker| broker.directory.clone());
+            world.decide(|plan| drop(plan.remove_broker(id, &disk, false)));
         }
     }
 }

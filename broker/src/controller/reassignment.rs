@@ -112,11 +112,11 @@ impl Plan<'_> {
         next: &PartitionState,
     ) -> Result<(), ControllerError> {
         let had_none = next.isr.is_empty() && next.elr.is_empty();
-        let keeps = next
-            .isr
-            .iter()
-            .chain(&next.elr)
-            .any(|id| next.replicas.contains(id));
+        // A fenced broker beside a live one is in sync for the time being.
+        let live = |id: &&i32| self.image().is_live(**id);
+        let some_live = next.isr.iter().any(|id| live(&id));
+        let mut complete = next.isr.iter().chain(&next.elr);
+        let keeps = complete.any(|id| next.replicas.contains(id) && (!some_live || live(&id)));
         if had_none || keeps {
             return Ok(());
         }

@@ -34,7 +34,7 @@ impl Plan<'_> {
                 return Err(ControllerError::new(
                     error_code::INCONSISTENT_CLUSTER_ID,
                     format!(
-                        "broker {} has data of cluster \"{}\", and this is cluster \"{cluster_id}\"; give it an empty data folder or the addresses of its own cluster",
+                        "broker {} has data of cluster \"{}\", and this is cluster \"{cluster_id}\"; correct its controller.quorum.bootstrap.servers, or give it an empty data folder if it is to be part of this one",
                         registration.broker, registration.cluster_id
                     ),
                 ));
@@ -104,26 +104,14 @@ impl Plan<'_> {
     pub(super) fn remove_broker(
         &mut self,
         id: i32,
-        directory: Option<&str>,
+        directory: &str,
         at_once_if_dead: bool,
     ) -> Result<RemovalProgress, ControllerError> {
         let Some(broker) = self.image().broker(id) else {
-            return Err(ControllerError::new(
-                error_code::BROKER_ID_NOT_REGISTERED,
-                format!("broker {id} is not part of the cluster"),
-            ));
-        };
-        let Some(directory) = directory else {
-            return Err(ControllerError::new(
-                error_code::REQUEST_TIMED_OUT,
-                format!("broker {id} has joined just now; ask again"),
-            ));
+            return Err(ControllerError::no_member(id));
         };
         if directory != broker.directory {
-            return Err(ControllerError::new(
-                error_code::BROKER_ID_NOT_REGISTERED,
-                format!("broker {id} was taken out; one with an empty disk has joined since"),
-            ));
+            return Err(ControllerError::another_disk(id));
         }
         let at_once = at_once_if_dead && broker.fenced;
         let others: BTreeSet<i32> = self
@@ -151,13 +139,24 @@ impl Plan<'_> {
         })
     }
 
-    /// Whether every partition of a dead broker has another replica with all that was acknowledged.
+    /// Whether every partition of a dead broker goes on with all that was acknowledged when it is gone.
     fn check_others_are_complete(&self, id: i32) -> Result<(), ControllerError> {
         let mut only = Vec::new();
         for topic in self.topics() {
             for (index, state) in &topic.partitions {
-                let mut complete = state.isr.iter().chain(&state.elr);
-                if state.replicas.contains(&id) && !complete.any(|other| *other != id) {
+                if !state.replicas.contains(&id) {
+                    continue;
+                }
+                let complete: Vec<i32> = [&state.isr, &state.elr]
+                    .into_iter()
+                    .flatten()
+                    .copied()
+                    .chain(state.last_known_leader)
+                    .collect();
+                let has_all = complete.contains(&id);
+                if state.replicas.len() == 1
+                    || (has_all && complete.iter().all(|other| *other == id))
+                {
                     only.push(format!("{}-{index}", topic.name));
                 }
             }
@@ -174,7 +173,7 @@ impl Plan<'_> {
         Err(ControllerError::new(
             error_code::INVALID_REQUEST,
             format!(
-                "broker {id} does not run and has the only complete copy of {named}; start it, or give these partitions up first: delete their topics, or let an incomplete copy lead with an unclean election"
+                "broker {id} does not run, and nobody else has all records of {named}; start it, or give these partitions up first: delete their topics, or let another replica lead with an unclean election"
             ),
         ))
     }

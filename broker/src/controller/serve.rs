@@ -171,8 +171,7 @@ impl Controller {
                 directory,
                 at_once_if_dead,
             } => {
-                let directory = directory.as_deref();
-                let progress = self.remove_step(id, directory, at_once_if_dead).await?;
+                let progress = self.remove_step(id, &directory, at_once_if_dead).await?;
                 (Outcome::RemoveBroker(progress), self.image())
             }
         };
@@ -202,9 +201,9 @@ impl Controller {
             self.check_id_is_free(id, registration.incarnation, &registration.endpoints)
                 .await?;
         }
-        let silent = self.silent(&self.image());
         let (epoch, image) = self
             .decide(|plan| {
+                let silent = self.silent(plan.image());
                 // The first process of a cluster has nobody to wait for.
                 let alone = plan.image().brokers().all(|broker| broker.id == id);
                 plan.register(&registration, alone && id == self.me(), &silent)
@@ -292,8 +291,8 @@ impl Controller {
             checked?;
             image = newest;
         }
+        let lately = self.lately();
         let (was_silent, caught_up) = {
-            let lately = self.lately();
             let mut sessions = self.sessions.lock();
             let was_silent = !sessions.heard_since(id, lately);
             let caught_up = sessions.heard(&heartbeat, image.version(), Instant::now());
@@ -306,7 +305,7 @@ impl Controller {
             ));
         };
         let epoch = heartbeat.broker_epoch;
-        if was_silent && !broker.fenced && image.waits_for(id) {
+        if was_silent && !broker.fenced && image.has_fenced_beside(|in_sync| in_sync == id) {
             image = self
                 .decide_about(id, epoch, |plan| plan.count_on(id))
                 .await?;
@@ -388,15 +387,15 @@ impl Controller {
         self.silent(image).iter().any(|other| *other != id)
     }
 
-    /// Live brokers, other than this one, that have missed their last heartbeats, or sent none to
-    /// this controller yet.
+    /// Live brokers that have missed their last heartbeats, or sent none to this controller yet.
+    /// This node's own process counts when it has, too: its former one may still count as live.
     pub(super) fn silent(&self, image: &MetadataImage) -> BTreeSet<i32> {
+        let lately = self.lately();
         let sessions = self.sessions.lock();
         image
             .brokers()
+            .filter(|broker| !broker.fenced && !sessions.heard_since(broker.id, lately))
             .map(|broker| broker.id)
-            .filter(|id| *id != self.me() && image.is_live(*id))
-            .filter(|id| !sessions.heard_since(*id, self.lately()))
             .collect()
     }
 
@@ -461,10 +460,18 @@ impl Controller {
     pub(super) async fn remove_step(
         &self,
         id: i32,
-        directory: Option<&str>,
+        directory: &str,
         at_once_if_dead: bool,
     ) -> Result<Result<RemovalProgress, ControllerError>, ControllerError> {
-        let member = self.quorum.members().contains_key(&id);
+        // Whether it is a member, unless another has its id by now.
+        let check = || match self.quorum.members().get(&id) {
+            Some(member) if member.directory != directory => Err(ControllerError::another_disk(id)),
+            member => Ok(member.is_some()),
+        };
+        let member = match check() {
+            Ok(member) => member,
+            Err(error) => return Ok(Err(error)),
+        };
         let (progress, _) = self
             .decide(|plan| {
                 if plan.image().broker(id).is_none() && member {
@@ -482,6 +489,9 @@ impl Controller {
             unfinished => return Ok(unfinished),
         };
         let _changing = self.membership.lock().await;
+        if let Err(error) = check() {
+            return Ok(Err(error));
+        }
         let voters = self.quorum.voters();
         if voters.contains(&id) {
             let others: BTreeSet<i32> = voters.iter().copied().filter(|v| *v != id).collect();

@@ -497,14 +497,14 @@ fn a_broker_leaves_when_others_have_its_replicas() {
     let mut world = World::of(3, &[]);
     world.assigned(&[1, 2]);
     let progress = world
-        .decide(|plan| plan.remove_broker(1, Some("disk-1"), false))
+        .decide(|plan| plan.remove_broker(1, "disk-1", false))
         .unwrap();
     assert_eq!(progress.replicas, 1);
     assert_eq!(world.state().adding, [3]);
     drop(world.alter(&[1, 2, 3]));
     assert_eq!(world.state().replicas, [3, 2]);
     let progress = world
-        .decide(|plan| plan.remove_broker(1, Some("disk-1"), false))
+        .decide(|plan| plan.remove_broker(1, "disk-1", false))
         .unwrap();
     assert_eq!(progress.replicas, 0);
     world.decide(|plan| plan.forget(1));
@@ -516,12 +516,12 @@ fn only_a_dead_broker_goes_before_its_replicas_are_elsewhere() {
     let mut world = World::of(3, &[]);
     world.assigned(&[1, 2]);
     let progress = world
-        .decide(|plan| plan.remove_broker(1, Some("disk-1"), true))
+        .decide(|plan| plan.remove_broker(1, "disk-1", true))
         .unwrap();
     assert_eq!((progress.replicas, world.state().adding), (1, vec![3]));
     world.fence(1);
     let progress = world
-        .decide(|plan| plan.remove_broker(1, Some("disk-1"), true))
+        .decide(|plan| plan.remove_broker(1, "disk-1", true))
         .unwrap();
     assert_eq!(progress.replicas, 0);
     assert!(!world.state().replicas.contains(&1));
@@ -536,13 +536,16 @@ fn a_dead_broker_with_the_only_complete_copy_stays() {
     assert_eq!(world.state().isr, [1]);
     world.decide(|plan| plan.unfence(2));
     let error = world
-        .decide(|plan| plan.remove_broker(1, Some("disk-1"), true))
+        .decide(|plan| plan.remove_broker(1, "disk-1", true))
         .unwrap_err();
-    assert!(error.message.contains("only complete copy of"), "{error}");
+    assert!(
+        error.message.contains("nobody else has all records of"),
+        "{error}"
+    );
     assert!(!world.image.broker(1).unwrap().leaving);
     assert!(
         world
-            .decide(|plan| plan.remove_broker(2, Some("disk-2"), true))
+            .decide(|plan| plan.remove_broker(2, "disk-2", true))
             .is_ok()
     );
 }
@@ -550,15 +553,11 @@ fn a_dead_broker_with_the_only_complete_copy_stays() {
 #[test]
 fn a_request_that_is_late_takes_out_no_broker_with_another_disk() {
     let mut world = World::of(2, &[]);
-    for (disk, code) in [
-        (Some("replaced"), error_code::BROKER_ID_NOT_REGISTERED),
-        (None, error_code::REQUEST_TIMED_OUT),
-    ] {
-        let error = world
-            .decide(|plan| plan.remove_broker(2, disk, false))
-            .unwrap_err();
-        assert_eq!(error.code, code);
-    }
+    let error = world
+        .decide(|plan| plan.remove_broker(2, "replaced", false))
+        .unwrap_err();
+    assert!(error.message.contains("another disk"), "{error}");
+    assert!(!world.image.broker(2).unwrap().leaving);
 }
 
 #[test]
@@ -567,13 +566,13 @@ fn where_there_is_nobody_to_take_a_replica_the_others_do_without() {
     world.assigned(&[1, 2]);
     world.fence(2);
     let progress = world
-        .decide(|plan| plan.remove_broker(2, Some("disk-2"), false))
+        .decide(|plan| plan.remove_broker(2, "disk-2", false))
         .unwrap();
     assert_eq!(progress.replicas, 0);
     assert_eq!((world.state().replicas, world.state().leader), (vec![1], 1));
     assert!(
         world
-            .decide(|plan| plan.remove_broker(1, Some("disk-1"), false))
+            .decide(|plan| plan.remove_broker(1, "disk-1", false))
             .is_err()
     );
 }

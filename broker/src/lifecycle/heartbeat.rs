@@ -278,8 +278,8 @@ impl Process {
                     error_code::BROKER_ID_NOT_REGISTERED | error_code::INVALID_REQUEST => {
                         return Err(refusal.message.clone());
                     }
-                    // It was in its cluster: a stranger sits where one of the others was.
-                    error_code::INCONSISTENT_CLUSTER_ID if self.epoch.borrow().is_some() => {}
+                    // A stranger sits where one of the others was: the others are elsewhere.
+                    error_code::INCONSISTENT_CLUSTER_ID if self.quorum.members().len() > 1 => {}
                     error_code::INCONSISTENT_CLUSTER_ID
                     | error_code::DUPLICATE_BROKER_REGISTRATION => {
                         let since = *refused_since.get_or_insert_with(Instant::now);
@@ -449,7 +449,9 @@ impl Process {
         };
         match response {
             ClusterResponse::Refused(refusal) => {
-                self.referred = refusal.leader.clone().map(|(_, address)| address);
+                let of_us = refusal.code != error_code::INCONSISTENT_CLUSTER_ID;
+                let leader = refusal.leader.clone().filter(|_| of_us);
+                self.referred = leader.map(|(_, address)| address);
                 Err(refusal.into())
             }
             response => Ok(response),

@@ -17,8 +17,11 @@ use crate::error::BrokerError;
 use crate::error_code;
 use crate::peer::{ClusterRequest, ClusterResponse, JoinRequest, PeerError, Peers, Probe, Refusal};
 
-/// How long the first seed asks the others before it founds a cluster.
+/// How long the others do not run before the first seed founds a cluster.
 const FOUNDING_TIME: Duration = Duration::from_secs(2);
+/// The same where their names have no address, which may be for want of a network that is not up
+/// yet.
+const NAMELESS_FOUNDING_TIME: Duration = Duration::from_secs(10);
 /// Between two rounds of questions.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long one answer may take; being taken in is agreed on by the others' quorum.
@@ -53,8 +56,9 @@ enum Round {
     Joined(String),
     /// Each says that it is in no cluster itself.
     AllNew,
-    /// Some do not run, and no other is in a cluster.
-    Nobody(String),
+    /// Some do not run, and no other is in a cluster. How long that has to be so before one is
+    /// founded.
+    Nobody(String, Duration),
     /// One does not answer and may be there; it may be in a cluster.
     Silent(String),
     /// There is a cluster, which does not take it in now.
@@ -76,15 +80,20 @@ impl Joining<'_> {
         // Data of a cluster must not become another one's.
         let mut may_found = self.addresses.founder && self.request.cluster_id.is_none();
         let mut in_use_since = None;
+        let mut nobody_since = None;
         let mut said = begun;
         loop {
-            let founding = begun + FOUNDING_TIME;
-            let limit = if may_found && founding > Instant::now() {
-                founding
+            let asked = Instant::now();
+            let limit = if may_found {
+                asked + FOUNDING_TIME
             } else {
-                Instant::now() + ANSWER_TIME
+                asked + ANSWER_TIME
             };
-            let why = match self.ask_all(limit).await {
+            let round = self.ask_all(limit).await;
+            if !matches!(round, Round::Nobody(..)) {
+                nobody_since = None;
+            }
+            let why = match round {
                 Round::Joined(cluster_id) => {
                     if self.hears_the_cluster().await {
                         return Ok(Begun::Joined(cluster_id));
@@ -110,8 +119,9 @@ impl Joining<'_> {
                     "{why}; with an empty folder this broker founds no cluster while that broker may be in one: start it, or take it out of controller.quorum.bootstrap.servers"
                 ),
                 Round::Silent(why) => why,
-                Round::Nobody(why) => {
-                    if may_found && begun.elapsed() + PAUSE >= FOUNDING_TIME {
+                Round::Nobody(why, patience) => {
+                    let since = *nobody_since.get_or_insert(asked);
+                    if may_found && since.elapsed() + PAUSE >= patience {
                         return self.found().await;
                     }
                     why
@@ -150,7 +160,10 @@ impl Joining<'_> {
                 (never @ Round::Never(_), _) | (_, never @ Round::Never(_)) => never,
                 (not_now @ Round::NotNow(_), _) | (_, not_now @ Round::NotNow(_)) => not_now,
                 (silent @ Round::Silent(_), _) | (_, silent @ Round::Silent(_)) => silent,
-                (nobody @ Round::Nobody(_), _) | (_, nobody @ Round::Nobody(_)) => nobody,
+                (Round::Nobody(why, one), Round::Nobody(_, other)) => {
+                    Round::Nobody(why, one.max(other))
+                }
+                (nobody @ Round::Nobody(..), _) | (_, nobody @ Round::Nobody(..)) => nobody,
                 (Round::AllNew, Round::AllNew) => Round::AllNew,
             };
         }
@@ -165,7 +178,7 @@ impl Joining<'_> {
             let refusal = match self.peers.call(&address, request, limit).await {
                 Ok(ClusterResponse::Joined(joined)) => return Round::Joined(joined.cluster_id),
                 Ok(ClusterResponse::Refused(refusal)) => refusal,
-                Ok(_) => return Round::Nobody(format!("{address} answered another question")),
+                Ok(_) => return Round::Silent(format!("{address} answered another question")),
                 Err(error) if hop == 0 => return self.unanswered(&address, &error).await,
                 // Who named it is in a cluster.
                 Err(error) => return Round::NotNow(not_now(error.to_string())),
@@ -197,7 +210,8 @@ impl Joining<'_> {
             PeerError::Lost(_) => self.peers.probe(seed).await,
         };
         match found {
-            Probe::Dead | Probe::Nowhere => Round::Nobody(error.to_string()),
+            Probe::Dead => Round::Nobody(error.to_string(), FOUNDING_TIME),
+            Probe::Nowhere => Round::Nobody(error.to_string(), NAMELESS_FOUNDING_TIME),
             Probe::Alive | Probe::Unknown => Round::Silent(error.to_string()),
         }
     }

@@ -15,3 +15,5 @@ pub(crate) use presence::Presence;
 
 /// The API key of [`ClusterRequest`].
 pub(crate) const CLUSTER_API: i16 = 10_000;
+/// Version of its messages.
+pub(crate) const CLUSTER_API_VERSION: i16 = 1;

@@ -21,7 +21,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
-use super::{CLUSTER_API, ClusterRequest, ClusterResponse, Envelope};
+use super::{CLUSTER_API, CLUSTER_API_VERSION, ClusterRequest, ClusterResponse, Envelope};
 use crate::controller::quorum::QuorumNetwork;
 
 /// The name that brokers see of each other.
@@ -168,14 +168,19 @@ impl Peers {
             let Ok(found) = platform::net::resolve(host, port).await else {
                 return Probe::Nowhere;
             };
-            let mut dead = false;
+            let mut refused = false;
             for address in found {
                 match TcpStream::connect(address).await {
                     Ok(_) => return Probe::Alive,
-                    Err(error) => dead = error.kind() == io::ErrorKind::ConnectionRefused,
+                    Err(error) => match error.kind() {
+                        io::ErrorKind::ConnectionRefused => refused = true,
+                        // From here there is no way to that address, for instance to any of IPv6.
+                        io::ErrorKind::AddrNotAvailable | io::ErrorKind::NetworkUnreachable => {}
+                        _ => return Probe::Unknown,
+                    },
                 }
             }
-            if dead { Probe::Dead } else { Probe::Unknown }
+            if refused { Probe::Dead } else { Probe::Unknown }
         };
         timeout(PROBE_TIME, probing).await.unwrap_or(Probe::Unknown)
     }
@@ -271,7 +276,7 @@ impl Peers {
             .map_err(|_| PeerError::Lost("a request of over 2 GiB".to_owned()))?;
         frame.put_i32(length);
         frame.put_i16(CLUSTER_API);
-        frame.put_i16(0);
+        frame.put_i16(CLUSTER_API_VERSION);
         // The correlation id is filled in by the connection.
         frame.put_i32(0);
         frame.put_i16(i16::try_from(CLIENT_ID.len()).unwrap_or(0));
