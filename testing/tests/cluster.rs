@@ -105,7 +105,7 @@ fn faults() -> Vec<Fault> {
 /// goes wrong.
 fn changes(seed: u64) -> Plan {
     let mut plan = Plan {
-        spares: 1,
+        spares: 2,
         ..three(seed)
     };
     // Often enough to meet each other.

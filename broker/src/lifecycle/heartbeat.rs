@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Addresses;
+use super::{Addresses, MISTAKE_TIME};
 use crate::config::ClusterSettings;
 use crate::controller::Controller;
 use crate::controller::quorum::Quorum;
@@ -26,9 +26,6 @@ const REGISTRATION_TIME: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between heartbeats while something is waited for.
 const EAGER_PAUSE: Duration = Duration::from_millis(50);
-/// How long another process may have this broker's id, or a broker of another cluster one of the
-/// addresses, before that counts as a mistake.
-const MISTAKE_TIME: Duration = Duration::from_secs(10);
 /// How often a broker that waits says so.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Voters that find the leader dead ask for an election one after the other.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Addresses;
+use super::{Addresses, MISTAKE_TIME};
 use crate::controller::quorum::Quorum;
 use crate::error::BrokerError;
 use crate::error_code;
@@ -28,9 +28,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How long the cluster's first word may take after this broker was taken in.
 const FIRST_WORD_TIME: Duration = Duration::from_secs(10);
-/// How long an id may be in use before that counts as a mistake: its former process may have
-/// ended a moment ago.
-const ID_IN_USE_TIME: Duration = Duration::from_secs(10);
 /// How often a broker that waits says so.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
@@ -107,7 +104,7 @@ impl Joining<'_> {
                     may_found = false;
                     if refusal.code == error_code::DUPLICATE_BROKER_REGISTRATION {
                         let since = *in_use_since.get_or_insert_with(Instant::now);
-                        if since.elapsed() >= ID_IN_USE_TIME {
+                        if since.elapsed() >= MISTAKE_TIME {
                             return Err(BrokerError::Cluster(refusal.message));
                         }
                     }

@@ -11,6 +11,12 @@ mod addresses;
 mod heartbeat;
 mod joining;
 
+use std::time::Duration;
+
 pub(crate) use addresses::Addresses;
 pub(crate) use heartbeat::{Identity, Lifecycle};
 pub(crate) use joining::{Begun, Joining};
+
+/// How long another process may have this broker's id, or a broker of another cluster one of the
+/// addresses, before that counts as a mistake: a former process may have ended a moment ago.
+const MISTAKE_TIME: Duration = Duration::from_secs(10);

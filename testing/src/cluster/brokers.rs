@@ -118,6 +118,7 @@ fn make_spare(room: &Shared, id: i32) -> std::io::Result<()> {
     clear()?;
     if let Some(seat) = room.borrow_mut().seats.get_mut(&id) {
         seat.belongs = false;
+        seat.left_at = turmoil::sim_elapsed();
         seat.command = None;
     }
     Ok(())

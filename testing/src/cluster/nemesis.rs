@@ -118,6 +118,10 @@ pub(super) struct Nemesis {
     moments: Moments,
 }
 
+/// How late a request to take a broker out may come that its client has given up: an id is not used
+/// again before.
+const LATE_REQUESTS: Duration = Duration::from_secs(15);
+
 const NORMAL_LATENCY: Duration = Duration::from_millis(20);
 
 impl Nemesis {
@@ -235,7 +239,11 @@ impl Nemesis {
     fn change(&self, sim: &Sim<'_>, leaves: i32) {
         let spares: Vec<i32> = {
             let room = self.room.borrow();
-            let spare = |id: &i32| room.seats.get(id).is_some_and(|seat| !seat.belongs);
+            let over = |left_at: Duration| left_at + LATE_REQUESTS < sim.elapsed();
+            let spare = |id: &i32| {
+                let seat = room.seats.get(id).filter(|seat| !seat.belongs);
+                seat.is_some_and(|seat| seat.left_at.is_none_or(over))
+            };
             (1..=self.machines).filter(spare).collect()
         };
         let busy = self.room.borrow().change.is_some();

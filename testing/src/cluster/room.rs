@@ -47,6 +47,8 @@ pub(super) struct Seat {
     pub(super) serves: bool,
     /// Its broker is, or is to be, in the cluster. The others wait with an empty disk.
     pub(super) belongs: bool,
+    /// When its broker was taken out.
+    pub(super) left_at: Option<Duration>,
 }
 
 /// One broker comes and another goes for good.
