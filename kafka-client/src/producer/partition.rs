@@ -19,6 +19,10 @@ use super::{Shared, delivery};
 use crate::backoff::Backoff;
 use crate::{ClientError, ErrorCode, Moment, TopicPartition};
 
+/// How many of a producer's batches a broker remembers per partition. One that is repeated when more
+/// have followed it is not recognized.
+const REMEMBERED: usize = 5;
+
 pub(super) struct Partition {
     pub(super) lane: Arc<Lane>,
     /// To be sent, in order.
@@ -44,6 +48,8 @@ pub(super) struct Partition {
     acknowledged_sequence: Option<i32>,
     /// The offset behind it.
     acknowledged_end: i64,
+    /// Batches that were acknowledged while an earlier one was not, by their order.
+    ahead: Vec<u64>,
     /// The broker lost what it had acknowledged; whatever comes behind fails with this, so that
     /// nothing overtakes the lost records when they are sent again.
     lost: Option<ClientError>,
@@ -66,6 +72,7 @@ impl Partition {
             acknowledged_order: 0,
             acknowledged_sequence: None,
             acknowledged_end: 0,
+            ahead: Vec::new(),
             lost: None,
         }
     }
@@ -154,9 +161,33 @@ impl Partition {
     /// Whether the next batch may be sent before those in flight are answered. A broker that does not
     /// know a producer takes any first number: would it refuse the first batch and take the second,
     /// their order would be lost. So the first one under each identity travels alone.
-    pub(super) fn can_send(&self, idempotence: bool) -> bool {
-        let ordered = self.in_flight.is_empty() || self.proven || !idempotence;
-        ordered && self.pending.front().is_some_and(Outgoing::is_ready)
+    pub(super) fn can_send(&mut self, idempotence: bool) -> bool {
+        if idempotence && (!self.in_flight.is_empty() && !self.proven || self.would_be_forgotten())
+        {
+            return false;
+        }
+        self.pending.front().is_some_and(Outgoing::is_ready)
+    }
+
+    /// Whether one more new batch could make the broker forget one that may have to be repeated.
+    fn would_be_forgotten(&mut self) -> bool {
+        if self
+            .pending
+            .front()
+            .is_none_or(|next| next.identity.is_some())
+        {
+            return false;
+        }
+        // What has its numbers is at the front.
+        let repeated = self.pending.iter().take_while(|it| it.identity.is_some());
+        let open = repeated.chain(&self.in_flight).map(|batch| batch.order);
+        let Some(oldest) = open.clone().min() else {
+            self.ahead.clear();
+            return false;
+        };
+        let open = open.count();
+        self.ahead.retain(|order| *order > oldest);
+        open + self.ahead.len() >= REMEMBERED
     }
 
     /// Numbers the next batch and counts it as sent.
@@ -166,6 +197,9 @@ impl Partition {
         shared: &Shared,
     ) -> Option<(u64, Bytes)> {
         loop {
+            if matches!(identity, Identity::Known { .. }) && self.would_be_forgotten() {
+                return None;
+            }
             let mut batch = self.pending.pop_front()?;
             if !batch.is_ready() {
                 self.pending.push_front(batch);
@@ -225,6 +259,10 @@ impl Partition {
         };
         self.proven = true;
         self.backoff.reset();
+        let mut open = self.in_flight.iter().chain(&self.pending);
+        if open.any(|other| other.order < batch.order) {
+            self.ahead.push(batch.order);
+        }
         // If a later batch is known to be in the log, so is what it was numbered behind.
         if batch.order > self.acknowledged_order {
             self.acknowledged_order = batch.order;
@@ -436,6 +474,7 @@ impl Partition {
         };
         self.next_sequence = 0;
         self.proven = false;
+        self.ahead.clear();
         self.acknowledged_sequence = None;
         for batch in &mut self.pending {
             batch.identity = None;
@@ -566,6 +605,36 @@ pub(super) mod tests {
         partition.acknowledged(&producer.shared, third, 2);
         partition.acknowledged(&producer.shared, second, 1);
         assert!(partition.lost.is_none());
+    }
+
+    #[tokio::test]
+    async fn no_batch_is_repeated_after_more_have_followed_than_brokers_remember() {
+        let (producer, mut partition) = world(9, |_| {});
+        let send = |partition: &mut Partition| {
+            take_batches(&producer, partition);
+            if !partition.can_send(true) {
+                return None;
+            }
+            Some(partition.next_batch(&IDENTITY, &producer.shared)?.0)
+        };
+        let first = send(&mut partition).unwrap();
+        partition.acknowledged(&producer.shared, first, 0);
+        let sent: Vec<u64> = (0..5).map(|_| send(&mut partition).unwrap()).collect();
+        assert_eq!(send(&mut partition), None);
+        // It may be in the log, and those behind it are.
+        let refused = ClientError::broker(ErrorCode::NOT_ENOUGH_REPLICAS, "refused".to_owned());
+        partition.failed(&producer.shared, sent[0], refused.clone());
+        for (offset, order) in (2..).zip(&sent[1..]) {
+            partition.acknowledged(&producer.shared, *order, offset);
+        }
+        partition.holding = false;
+        assert_eq!(send(&mut partition), Some(sent[0]));
+        assert_eq!(send(&mut partition), None);
+        partition.failed(&producer.shared, sent[0], refused);
+        assert_eq!(send(&mut partition), Some(sent[0]));
+        assert_eq!(send(&mut partition), None);
+        partition.acknowledged(&producer.shared, sent[0], 1);
+        assert!(send(&mut partition).is_some());
     }
 
     #[tokio::test]
