@@ -79,6 +79,18 @@ pub const KEYS: &[Key] = &[
         "Whether its tasks and itself are started again by themselves when they failed, instead of what the worker says.",
     ),
     Key::new(
+        "task.restart.backoff.ms",
+        Kind::Integer(1, MILLIS_MAX),
+        None,
+        "The pause before the first of these restarts, instead of what the worker says.",
+    ),
+    Key::new(
+        "task.restart.backoff.max.ms",
+        Kind::Integer(1, MILLIS_MAX),
+        None,
+        "The longest such pause, instead of what the worker says.",
+    ),
+    Key::new(
         "task.restart.failures.max",
         Kind::Integer(0, 10_000),
         None,
@@ -418,6 +430,12 @@ fn restart(reader: &TableReader<'_>, worker: &RestartPolicy) -> RestartPolicy {
     let mut policy = worker.clone();
     if is_set("task.restart.enable") {
         policy.enabled = reader.boolean("task.restart.enable");
+    }
+    if is_set("task.restart.backoff.ms") {
+        policy.backoff = reader.millis("task.restart.backoff.ms");
+    }
+    if is_set("task.restart.backoff.max.ms") {
+        policy.backoff_max = reader.millis("task.restart.backoff.max.ms");
     }
     if is_set("task.restart.failures.max") {
         policy.failures_max = reader.count("task.restart.failures.max");

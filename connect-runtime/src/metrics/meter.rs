@@ -142,15 +142,23 @@ struct States {
 }
 
 impl States {
+    /// The time that was spent running, paused, and in all states, the present one included.
+    fn spent(&self) -> (Duration, Duration, Duration) {
+        let lately = self.since.elapsed();
+        let in_state = |state| match self.now == state {
+            true => lately,
+            false => Duration::ZERO,
+        };
+        (
+            self.running + in_state(State::Running),
+            self.paused + in_state(State::Paused),
+            self.all + lately,
+        )
+    }
+
     fn change(&mut self, state: State) {
-        let spent = self.since.elapsed();
+        (self.running, self.paused, self.all) = self.spent();
         self.since = Instant::now();
-        self.all += spent;
-        match self.now {
-            State::Running => self.running += spent,
-            State::Paused => self.paused += spent,
-            _ => {}
-        }
         self.now = state;
     }
 }
@@ -194,14 +202,12 @@ impl Life {
 
     /// Which parts of its time it was running and paused.
     pub(crate) fn ratios(&self) -> (f64, f64) {
-        let mut states = self.states.lock();
-        let now = states.now;
-        states.change(now);
-        let part = |of: Duration| match states.all.is_zero() {
+        let (running, paused, all) = self.states.lock().spent();
+        let part = |of: Duration| match all.is_zero() {
             true => 0.0,
-            false => of.as_secs_f64() / states.all.as_secs_f64(),
+            false => of.as_secs_f64() / all.as_secs_f64(),
         };
-        (part(states.running), part(states.paused))
+        (part(running), part(paused))
     }
 
     /// How long it has been in its state.
@@ -399,6 +405,8 @@ mod tests {
         advance(Duration::from_secs(3)).await;
         let (running, paused) = life.ratios();
         assert_eq!((running, paused), (0.5, 0.25));
+        let since = life.since().elapsed();
+        assert_eq!(since, Duration::from_secs(3), "to ask changes nothing");
     }
 
     #[test]

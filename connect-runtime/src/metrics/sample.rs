@@ -97,8 +97,12 @@ impl Sampled {
             max: 0,
             // As in Kafka: as if it had been there for all of the earlier windows, so that the first
             // record after a start is no burst.
-            span: Duration::from_millis((kept - 1) * self.window_ms + into)
-                .max(Duration::from_secs(1)),
+            span: Duration::from_millis(
+                (kept - 1)
+                    .saturating_mul(self.window_ms)
+                    .saturating_add(into),
+            )
+            .max(Duration::from_secs(1)),
         };
         for slot in &self.slots {
             let of = slot.window.load(Ordering::Acquire);
@@ -181,6 +185,17 @@ mod tests {
             let rate = sampled.recent().rate();
             assert!(second < 60 || (95.0..=105.0).contains(&rate), "{rate}");
         }
+    }
+
+    #[test]
+    fn windows_that_never_end_are_fine() {
+        let sampled = Sampled::new(Sampling {
+            window: Duration::MAX,
+            windows: 1000,
+        });
+        sampled.add(7);
+        assert_eq!(sampled.recent().sum, 7);
+        assert!(sampled.recent().rate() < 1.0);
     }
 
     #[test]
