@@ -37,6 +37,12 @@ impl Page {
         *sample.unwrap_or_else(|| panic!("no {name} in\n{}", self.text))
     }
 
+    /// A sample of the first task of a connector, while that may not be there yet.
+    fn find(&self, name: &str, connector: &str) -> Option<f64> {
+        let name = format!("{name}{{connector=\"{connector}\",task=\"0\"}}");
+        self.samples.get(&name).copied()
+    }
+
     /// A sample of the first task of a connector.
     fn task(&self, name: &str, connector: &str) -> f64 {
         self.get(&format!("{name}{{connector=\"{connector}\",task=\"0\"}}"))
@@ -160,7 +166,7 @@ async fn totals_go_on_over_restarts() {
     rest.create("lag-source", &source("lag", "")).await;
     let sink = json!({"connector.class": SINK, "topics": "lag"});
     rest.create("lag-sink", &sink).await;
-    let done = |page: &Page| page.task(SENT, "lag-sink") == 100.0;
+    let done = |page: &Page| page.find(SENT, "lag-sink") == Some(100.0);
     until(&rest, "all records are in the sink", done).await;
     for name in ["lag-source", "lag-sink"] {
         let line = format!("POST /connectors/{name}/restart?includeTasks=true");
@@ -193,7 +199,7 @@ async fn bad_records_and_their_letters_are_counted() {
     });
     rest.create("errs-sink", &sink).await;
     let page = until(&rest, "all others are in the sink", |page| {
-        page.task(SENT, "errs-sink") == 98.0
+        page.find(SENT, "errs-sink") == Some(98.0)
     })
     .await;
     for (name, value) in [
@@ -221,18 +227,9 @@ async fn failed_and_blocked_tasks_are_there_with_what_is_wrong() {
     let sink = json!({"connector.class": SINK, "topics": "stands", "mode": "hang"});
     rest.create("stands", &sink).await;
     let page = until(&rest, "all of them are in trouble", |page| {
-        let state = |name| {
-            page.samples.get(&format!(
-                "kafka_connect_task_state{{connector=\"{name}\",task=\"0\"}}"
-            ))
-        };
-        let blocked = "kafka_connect_task_blocked_seconds{connector=\"stands\",task=\"0\"}";
-        state("gone") == Some(&4.0)
-            && page
-                .samples
-                .get("kafka_connect_task_restarts_total{connector=\"ill\",task=\"0\"}")
-                >= Some(&1.0)
-            && page.samples.get(blocked) > Some(&0.5)
+        page.find("kafka_connect_task_state", "gone") == Some(4.0)
+            && page.find("kafka_connect_task_restarts_total", "ill") >= Some(1.0)
+            && page.find("kafka_connect_task_blocked_seconds", "stands") > Some(0.5)
     })
     .await;
     assert_eq!(page.task("kafka_connect_task_not_restarted", "gone"), 1.0);
