@@ -359,8 +359,13 @@ impl TaskMeter {
         self.active.load(Ordering::Relaxed)
     }
 
+    /// As of the last send or acknowledgement. A delivery is told of a moment before its bytes are free,
+    /// so the last one of many may have seen them still in use.
     pub(crate) fn buffered_bytes(&self) -> u64 {
-        self.buffered_bytes.load(Ordering::Relaxed)
+        match self.active() {
+            0 => 0,
+            _ => self.buffered_bytes.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn partitions(&self) -> u64 {
@@ -421,6 +426,17 @@ mod tests {
         assert_eq!((meter.active(), meter.written.total()), (0, 9));
         assert_eq!(meter.read.total(), 10);
         assert!(meter.last_record_ms().is_some() && meter.lag_max().is_none());
+    }
+
+    #[test]
+    fn once_everything_is_acknowledged_nothing_is_buffered() {
+        let meter = TaskMeter::new(Sampling::default());
+        meter.sending(3);
+        meter.set_buffered_bytes(100);
+        assert_eq!(meter.buffered_bytes(), 100);
+        meter.sent(3, 3);
+        meter.set_buffered_bytes(100);
+        assert_eq!(meter.buffered_bytes(), 0);
     }
 
     #[test]
