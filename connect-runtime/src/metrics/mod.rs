@@ -3,11 +3,13 @@
 //! - [`Sampled`](sample::Sampled): sums, averages and maxima of the last windows;
 //! - [`TaskMeter`]: what is counted beside one task;
 //! - [`Meters`]: where all of them are;
+//! - [`catalogue`]: which metrics there are of tasks;
 //! - [`page`]: the page, under the names that Kafka's metrics have behind the usual exporters.
 //!
 //! Invariants: a task only ever adds to atomics, once per batch, call or commit; to read them holds no
 //! task up.
 
+mod catalogue;
 mod meter;
 mod meters;
 mod page;
