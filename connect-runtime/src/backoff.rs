@@ -38,12 +38,6 @@ impl Backoff {
         jitter(full)
     }
 
-    /// Counts a failure that time alone will not mend: the longest pause at once.
-    pub(crate) fn failed_for_long(&mut self) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        jitter(self.max)
-    }
-
     /// The thing works again.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
@@ -81,11 +75,5 @@ mod tests {
         for _ in 0..1000 {
             assert!(backoff.failed() > Duration::ZERO);
         }
-    }
-
-    #[test]
-    fn configuration_errors_take_the_longest_pause_at_once() {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-        assert!(backoff.failed_for_long() >= Duration::from_secs(48));
     }
 }

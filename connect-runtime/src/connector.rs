@@ -10,15 +10,16 @@ use connect_core::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
-use crate::backoff::Backoff;
 use crate::config::connector::ConnectorConfig;
+use crate::history::RestartedBy;
+use crate::restart::{Next, Restarts};
 use crate::room::{Activity, Patience, Room};
 use crate::state::{Board, Reporter, State};
 use crate::supervisor::supervise;
-use crate::task::{Setup, Shared, Target, TaskFailure, next_stop, watch_calls};
+use crate::task::{Cause, Setup, Shared, Target, TaskFailure, next_stop, watch_calls};
 
 /// How long a connector may take to check a configuration.
 const VALIDATE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -131,6 +132,14 @@ struct Supervisor {
     entries: Arc<Mutex<Vec<TaskEntry>>>,
 }
 
+/// How an attempt ended that did not fail.
+enum End {
+    /// It was told to stop.
+    Stopped,
+    /// Somebody asked for a restart.
+    RestartAsked,
+}
+
 /// The tasks of one answer to `task_configs`.
 struct Tasks {
     configs: Vec<ConfigMap>,
@@ -147,27 +156,26 @@ impl Tasks {
 
 impl Supervisor {
     async fn run(mut self) {
-        let worker = &self.shared.config;
-        let mut backoff = Backoff::new(worker.restart_backoff, worker.restart_backoff_max);
+        let mut restarts = Restarts::new(self.config.restart.clone());
         let mut tasks = None;
         while *self.target.borrow() != Target::Stop {
-            let Err(failure) = self.attempt(&mut tasks, &mut backoff).await else {
-                continue;
-            };
-            let (state, pause) = match failure.lasting {
-                true => (State::Failed, backoff.failed_for_long()),
-                false => (State::Restarting, backoff.failed()),
-            };
-            let failures = backoff.failures();
-            tracing::error!(
-                "connector failed ({failures}), next try in {pause:.1?}: {}",
-                failure.message
-            );
-            let next_try = platform::clock::unix_millis()
-                .saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
-            self.reporter
-                .failed(state, failures, failure.message, next_try);
-            self.wait(pause, tasks.as_ref()).await;
+            self.reporter.starting();
+            match self.attempt(&mut tasks, &mut restarts).await {
+                Ok(End::Stopped) => {}
+                Ok(End::RestartAsked) => {
+                    restarts.asked();
+                    self.reporter.restarted(RestartedBy::Request);
+                }
+                Err(failure) => {
+                    let next = restarts.report("connector", failure, &self.reporter);
+                    if let Some(by) = self.wait(next, tasks.as_ref()).await {
+                        if by == RestartedBy::Request {
+                            restarts.asked();
+                        }
+                        self.reporter.restarted(by);
+                    }
+                }
+            }
         }
         if let Some(tasks) = tasks {
             tasks.stop().await;
@@ -175,18 +183,18 @@ impl Supervisor {
         self.reporter.stopped();
     }
 
-    /// Waits between two attempts. The tasks go on, and follow the target.
-    async fn wait(&mut self, pause: Duration, tasks: Option<&Tasks>) {
-        let pause = sleep(pause);
-        let mut pause = std::pin::pin!(pause);
+    /// Waits between two attempts, for who makes the next one; nobody does if it is stopped. The tasks
+    /// go on, and follow the target.
+    async fn wait(&mut self, next: Next, tasks: Option<&Tasks>) -> Option<RestartedBy> {
+        let mut due = std::pin::pin!(next.due());
         loop {
             tokio::select! {
-                () = &mut pause => return,
-                () = self.restart.notified() => return,
+                () = &mut due => return Some(RestartedBy::Worker),
+                () = self.restart.notified() => return Some(RestartedBy::Request),
                 changed = self.target.changed() => {
                     let now = *self.target.borrow_and_update();
                     if changed.is_err() || now == Target::Stop {
-                        return;
+                        return None;
                     }
                     if let Some(tasks) = tasks {
                         tasks.target.send_replace(now);
@@ -200,8 +208,8 @@ impl Supervisor {
     async fn attempt(
         &mut self,
         tasks: &mut Option<Tasks>,
-        backoff: &mut Backoff,
-    ) -> Result<(), TaskFailure> {
+        restarts: &mut Restarts,
+    ) -> Result<End, TaskFailure> {
         if self.config.has_references() {
             let fresh = self.config.fresh(&self.shared.config);
             let fresh = fresh.map_err(|problems| TaskFailure::new(problems.to_string()))?;
@@ -228,8 +236,8 @@ impl Supervisor {
         let (activity, reporter) = (Arc::clone(&self.activity), self.reporter.clone());
         let stuck_after = self.shared.config.stuck_after;
         let outcome = tokio::select! {
-            outcome = self.follow(&mut room, asks, &mut request_receiver, tasks, backoff) => outcome,
-            () = watch_calls(&activity, &reporter, stuck_after) => Ok(()),
+            outcome = self.follow(&mut room, asks, &mut request_receiver, tasks, restarts) => outcome,
+            () = watch_calls(&activity, &reporter, stuck_after) => Ok(End::Stopped),
         };
         if *self.target.borrow() == Target::Stop
             && let Some(tasks) = tasks.take()
@@ -249,19 +257,19 @@ impl Supervisor {
         asks: mpsc::Sender<oneshot::Sender<TaskConfigs>>,
         requests: &mut mpsc::Receiver<Request>,
         tasks: &mut Option<Tasks>,
-        backoff: &mut Backoff,
-    ) -> Result<(), TaskFailure> {
+        restarts: &mut Restarts,
+    ) -> Result<End, TaskFailure> {
         let mut reconfigure = true;
         let mut stopping = self.target.clone();
         loop {
             if std::mem::take(&mut reconfigure) {
                 let configs = tokio::select! {
                     configs = self.task_configs(room, &asks) => configs?,
-                    () = next_stop(&mut stopping) => return Ok(()),
-                    () = self.restart.notified() => return Ok(()),
+                    () = next_stop(&mut stopping) => return Ok(End::Stopped),
+                    () = self.restart.notified() => return Ok(End::RestartAsked),
                 };
                 self.start_tasks(configs, tasks).await;
-                backoff.reset();
+                restarts.settled();
                 self.reporter.settled();
                 self.show_target();
             }
@@ -269,7 +277,7 @@ impl Supervisor {
                 changed = self.target.changed() => {
                     let now = *self.target.borrow_and_update();
                     if changed.is_err() || now == Target::Stop {
-                        return Ok(());
+                        return Ok(End::Stopped);
                     }
                     if let Some(tasks) = tasks.as_ref() {
                         tasks.target.send_replace(now);
@@ -280,7 +288,7 @@ impl Supervisor {
                     Request::Reconfigure => reconfigure = true,
                     Request::Raise(error) => return Err(error.into()),
                 },
-                () = self.restart.notified() => return Ok(()),
+                () = self.restart.notified() => return Ok(End::RestartAsked),
                 ended = room.result() => {
                     ended??;
                     return Err(TaskFailure::new("the connector ended by itself"));
@@ -314,7 +322,7 @@ impl Supervisor {
         let max = self.config.tasks_max;
         if configs.len() > max && self.config.tasks_max_enforce {
             return Err(TaskFailure {
-                lasting: true,
+                cause: Cause::Configuration,
                 message: format!(
                     "the connector wants {} tasks but tasks.max is {max}; raise it, or set \
                      tasks.max.enforce to false",
@@ -346,6 +354,9 @@ impl Supervisor {
         let mut entries = Vec::with_capacity(configs.len());
         for (index, task_config) in configs.iter().enumerate() {
             let restart = Arc::new(Notify::new());
+            let reporter = Reporter::new(&self.board, &self.name, Some(index));
+            let (meter, activity) = (reporter.meter(), Arc::<Activity>::default());
+            meter.set_activity(Arc::clone(&activity));
             entries.push(TaskEntry {
                 config: self.config.shown(task_config),
                 restart: Arc::clone(&restart),
@@ -359,8 +370,9 @@ impl Supervisor {
                 connector: Arc::clone(&self.config),
                 task_config: task_config.clone(),
                 shared: Arc::clone(&self.shared),
-                reporter: Reporter::new(&self.board, &self.name, Some(index)),
-                activity: Arc::default(),
+                reporter,
+                meter,
+                activity,
                 target: receiver.clone(),
                 name_is_taken: Arc::default(),
             }));

@@ -164,6 +164,16 @@ impl Activity {
         }
     }
 
+    /// For how long the present call has kept the task from going on; zero if it does not.
+    pub(crate) fn blocked(&self) -> Duration {
+        let current = self.current.lock();
+        let since = current.as_ref().and_then(|call| match call.patience {
+            Patience::MayWait => call.inside_since,
+            Patience::ReturnsSoon => Some(call.since),
+        });
+        since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
     /// What to say if the present call is stuck for longer than `after`.
     pub(crate) fn stuck(&self, after: Duration) -> Option<String> {
         let current = self.current.lock();

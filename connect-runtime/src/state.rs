@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use connect_core::ConnectorKind;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::history::{Happened, Histories, History, RestartedBy};
+use crate::metrics::{Life, Meters, Sampling, Starts, TaskMeter};
 use crate::secrets;
 
 /// The state of a connector or a task; the names are Kafka's.
@@ -21,8 +24,7 @@ pub enum State {
     Paused,
     /// It failed and will be started again at [`TaskStatus::next_try_ms`].
     Restarting,
-    /// It failed in a way that time does not mend, such as a wrong configuration; it is tried
-    /// again only rarely.
+    /// It failed and is not started again by itself; [`TaskStatus::not_restarted`] says why.
     Failed,
     /// It ended because it, or the worker, was told to stop.
     Stopped,
@@ -55,6 +57,10 @@ pub struct TaskStatus {
     pub last_error: Option<String>,
     /// When it is tried again, in milliseconds since the epoch.
     pub next_try_ms: Option<i64>,
+    /// Why it is not started again by itself.
+    pub not_restarted: Option<String>,
+    /// How often it was started again since the connector divided its work, by itself or on request.
+    pub restarts: u64,
 }
 
 impl Default for TaskStatus {
@@ -65,6 +71,8 @@ impl Default for TaskStatus {
             failures: 0,
             last_error: None,
             next_try_ms: None,
+            not_restarted: None,
+            restarts: 0,
         }
     }
 }
@@ -77,6 +85,12 @@ impl TaskStatus {
         if let Some(next) = self.next_try_ms {
             let seconds = next.saturating_sub(now_ms).max(0).saturating_add(999) / 1000;
             text.push_str(&format!(" ({}), next try in {seconds} s", self.failures));
+        }
+        if let Some(why) = &self.not_restarted {
+            text.push_str(&format!(
+                " ({}), not restarted because {why}",
+                self.failures
+            ));
         }
         let reason = match self.state {
             State::Unassigned | State::Running | State::Paused => self.waiting.as_ref(),
@@ -110,13 +124,26 @@ pub type WorkerStatus = BTreeMap<String, ConnectorStatus>;
 #[derive(Clone)]
 pub(crate) struct Board {
     sender: Arc<watch::Sender<WorkerStatus>>,
+    meters: Arc<Meters>,
+    histories: Arc<Histories>,
 }
 
 impl Board {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(sampling: Sampling) -> Self {
         Self {
             sender: Arc::new(watch::Sender::new(WorkerStatus::new())),
+            meters: Arc::new(Meters::new(sampling)),
+            histories: Arc::default(),
         }
+    }
+
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// What happened to a connector.
+    pub(crate) fn history(&self, name: &str) -> Option<History> {
+        self.histories.of(name)
     }
 
     pub(crate) fn status(&self) -> WorkerStatus {
@@ -134,6 +161,8 @@ impl Board {
             connector: TaskStatus::default(),
             tasks: Vec::new(),
         };
+        self.meters.add(name);
+        self.histories.add(name);
         self.sender.send_modify(|all| {
             all.insert(name.to_owned(), status);
         });
@@ -141,6 +170,7 @@ impl Board {
 
     /// Makes the connector have `count` tasks, none of them started.
     pub(crate) fn set_tasks(&self, name: &str, count: usize) {
+        self.meters.set_tasks(name, count);
         self.sender.send_modify(|all| {
             if let Some(status) = all.get_mut(name) {
                 status.tasks = vec![TaskStatus::default(); count];
@@ -165,6 +195,8 @@ impl Board {
         self.sender.send_modify(|all| {
             all.remove(name);
         });
+        self.meters.remove(name);
+        self.histories.remove(name);
     }
 }
 
@@ -190,6 +222,16 @@ pub(crate) struct Reporter {
     /// `None` reports for the connector's own code.
     task: Option<usize>,
     waiting: Arc<Mutex<BTreeMap<Witness, String>>>,
+    /// What is counted beside the task; of a connector's own code only its life is.
+    meter: Meter,
+    /// Set from the beginning of a start to its end.
+    starting: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+enum Meter {
+    Connector(Arc<Life>),
+    Task(Arc<TaskMeter>),
 }
 
 impl Reporter {
@@ -199,11 +241,43 @@ impl Reporter {
             connector: Arc::clone(connector),
             task,
             waiting: Arc::default(),
+            meter: match task {
+                None => Meter::Connector(board.meters.life(connector)),
+                Some(task) => Meter::Task(board.meters.task(connector, task)),
+            },
+            starting: Arc::default(),
         }
     }
 
-    /// Changes the status; nobody is woken if nothing changed.
-    fn update(&self, change: impl FnOnce(&mut TaskStatus)) {
+    /// What is counted beside the task; for a connector's own code one that nobody sees.
+    pub(crate) fn meter(&self) -> Arc<TaskMeter> {
+        match &self.meter {
+            Meter::Task(meter) => Arc::clone(meter),
+            Meter::Connector(_) => self.board.meters.task(&self.connector, usize::MAX),
+        }
+    }
+
+    fn life(&self) -> &Life {
+        match &self.meter {
+            Meter::Task(meter) => &meter.life,
+            Meter::Connector(life) => life,
+        }
+    }
+
+    fn starts(&self) -> &Starts {
+        match &self.meter {
+            Meter::Task(_) => &self.board.meters.task_starts,
+            Meter::Connector(_) => &self.board.meters.connector_starts,
+        }
+    }
+
+    fn note(&self, what: Happened) {
+        self.board.histories.note(&self.connector, self.task, what);
+    }
+
+    /// Changes the status; nobody is woken if nothing changed. The state before and after.
+    fn update(&self, change: impl FnOnce(&mut TaskStatus)) -> Option<(State, State)> {
+        let mut states = None;
         self.board.sender.send_if_modified(|all| {
             let connector = all.get_mut(&*self.connector);
             let status = connector.and_then(|status| match self.task {
@@ -213,24 +287,65 @@ impl Reporter {
             let Some(status) = status else { return false };
             let before = status.clone();
             change(status);
+            states = Some((before.state, status.state));
             *status != before
         });
+        if let Some((from, to)) = states
+            && from != to
+        {
+            self.life().state(to);
+        }
+        states
+    }
+
+    /// The same for a change of state that is no failure.
+    fn change(&self, change: impl FnOnce(&mut TaskStatus)) {
+        if let Some((from, to)) = self.update(change)
+            && from != to
+        {
+            self.note(Happened::Changed { from, to });
+        }
+    }
+
+    /// It is being started.
+    pub(crate) fn starting(&self) {
+        self.starting.store(true, Ordering::Relaxed);
+        self.starts().begin();
     }
 
     pub(crate) fn state(&self, state: State) {
-        self.update(|status| {
+        let works = matches!(state, State::Running | State::Paused);
+        if works && self.starting.swap(false, Ordering::Relaxed) {
+            self.starts().succeeded();
+        }
+        self.change(|status| {
             status.state = state;
             status.next_try_ms = None;
+            status.not_restarted = None;
+        });
+    }
+
+    /// It is started again.
+    pub(crate) fn restarted(&self, by: RestartedBy) {
+        self.life().restarted();
+        self.note(Happened::Restarted(by));
+        self.change(|status| {
+            status.state = State::Restarting;
+            status.restarts += 1;
+            status.next_try_ms = None;
+            status.not_restarted = None;
         });
     }
 
     /// It has ended because it was told to.
     pub(crate) fn stopped(&self) {
         self.waiting.lock().clear();
-        self.update(|status| {
+        self.starting.store(false, Ordering::Relaxed);
+        self.change(|status| {
             status.state = State::Stopped;
             status.waiting = None;
             status.next_try_ms = None;
+            status.not_restarted = None;
         });
     }
 
@@ -243,25 +358,48 @@ impl Reporter {
             None => waiting.remove(&witness),
         };
         let shown = waiting.values().next().cloned();
-        self.update(|status| status.waiting = shown);
+        // No state, nothing to note.
+        let _states = self.update(|status| status.waiting = shown);
     }
 
-    pub(crate) fn failed(&self, state: State, failures: u32, error: String, next_try_ms: i64) {
+    /// It failed; `next` is when it is tried again, in milliseconds since the epoch, or why it is not.
+    pub(crate) fn failed(
+        &self,
+        state: State,
+        failures: u32,
+        error: String,
+        next: Result<i64, String>,
+    ) {
+        if self.starting.swap(false, Ordering::Relaxed) {
+            self.starts().failed();
+        }
+        self.life().failed();
         self.waiting.lock().clear();
-        self.update(|status| {
+        let states = self.update(|status| {
             *status = TaskStatus {
                 state,
                 waiting: None,
                 failures,
-                last_error: Some(error),
-                next_try_ms: Some(next_try_ms),
+                last_error: Some(error.clone()),
+                next_try_ms: next.as_ref().ok().copied(),
+                not_restarted: next.as_ref().err().cloned(),
+                restarts: status.restarts,
             };
         });
+        if let Some((from, to)) = states {
+            self.note(Happened::Failed {
+                from,
+                to,
+                failures,
+                error,
+                next,
+            });
+        }
     }
 
     /// It has run well for long enough that earlier failures no longer count.
     pub(crate) fn settled(&self) {
-        self.update(|status| status.failures = 0);
+        let _states = self.update(|status| status.failures = 0);
     }
 }
 
@@ -271,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_summary_says_what_where_and_when() {
-        let board = Board::new();
+        let board = Board::new(Sampling::default());
         let name: Arc<str> = "files".into();
         board.add(&name, ConnectorKind::Source, "FileStreamSource");
         board.set_tasks(&name, 1);
@@ -286,7 +424,7 @@ mod tests {
             task(&board).summary(0),
             "RUNNING: file \"a\" does not exist yet"
         );
-        reporter.failed(State::Restarting, 3, "boom".to_owned(), 8_000);
+        reporter.failed(State::Restarting, 3, "boom".to_owned(), Ok(8_000));
         assert_eq!(
             task(&board).summary(0),
             "RESTARTING (3), next try in 8 s: boom"
@@ -294,11 +432,52 @@ mod tests {
         reporter.state(State::Running);
         assert_eq!(task(&board).summary(0), "RUNNING");
         assert_eq!(task(&board).failures, 3);
+        let why = "it is off".to_owned();
+        reporter.failed(State::Failed, 4, "boom".to_owned(), Err(why));
+        assert_eq!(
+            task(&board).summary(0),
+            "FAILED (4), not restarted because it is off: boom"
+        );
+    }
+
+    #[test]
+    fn the_history_has_states_failures_and_restarts_in_order() {
+        let board = Board::new(Sampling::default());
+        let name: Arc<str> = "files".into();
+        board.add(&name, ConnectorKind::Source, "FileStreamSource");
+        board.set_tasks(&name, 1);
+        let reporter = Reporter::new(&board, &name, Some(0));
+        reporter.state(State::Running);
+        reporter.state(State::Running);
+        reporter.waiting(Witness::Task, Some("no file".to_owned()));
+        reporter.failed(State::Restarting, 1, "boom".to_owned(), Ok(8_000));
+        reporter.restarted(RestartedBy::Worker);
+        reporter.state(State::Running);
+        let events = board.history(&name).unwrap().events;
+        assert!(events.iter().all(|event| event.task == Some(0)));
+        let what: Vec<Happened> = events.into_iter().map(|event| event.what).collect();
+        let changed = |from, to| Happened::Changed { from, to };
+        let expected = [
+            changed(State::Unassigned, State::Running),
+            Happened::Failed {
+                from: State::Running,
+                to: State::Restarting,
+                failures: 1,
+                error: "boom".to_owned(),
+                next: Ok(8_000),
+            },
+            Happened::Restarted(RestartedBy::Worker),
+            changed(State::Restarting, State::Running),
+        ];
+        assert_eq!(what, expected);
+        assert_eq!(board.status()["files"].tasks[0].restarts, 1);
+        board.remove(&name);
+        assert_eq!(board.history(&name), None);
     }
 
     #[test]
     fn a_witness_takes_back_only_its_own_words() {
-        let board = Board::new();
+        let board = Board::new(Sampling::default());
         let name: Arc<str> = "files".into();
         board.add(&name, ConnectorKind::Source, "FileStreamSource");
         let reporter = Reporter::new(&board, &name, None);
@@ -311,14 +490,14 @@ mod tests {
         reporter.waiting(Witness::Call, None);
         reporter.waiting(Witness::Broker, None);
         assert_eq!(shown().as_deref(), Some("no file"));
-        reporter.failed(State::Restarting, 1, "boom".to_owned(), 0);
+        reporter.failed(State::Restarting, 1, "boom".to_owned(), Ok(0));
         reporter.waiting(Witness::Broker, None);
         assert_eq!(shown(), None, "a new attempt starts without old words");
     }
 
     #[test]
     fn watchers_wake_only_when_something_changed() {
-        let board = Board::new();
+        let board = Board::new(Sampling::default());
         let name: Arc<str> = "files".into();
         board.add(&name, ConnectorKind::Source, "FileStreamSource");
         let reporter = Reporter::new(&board, &name, None);

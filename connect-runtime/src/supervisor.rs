@@ -1,4 +1,4 @@
-//! Keeps one task running: a task that fails is started again, ever more slowly.
+//! Keeps one task running: a task that fails is started again, ever more slowly, while that may help.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::Instrument;
 
-use crate::backoff::Backoff;
-use crate::state::State;
+use crate::history::RestartedBy;
+use crate::restart::Restarts;
 use crate::task::{Setup, Target, TaskFailure, next_stop};
 use crate::{room, sink, source};
 
@@ -23,41 +23,32 @@ pub(crate) async fn supervise(setup: Setup) {
 }
 
 async fn attempts(setup: Setup) {
-    let config = &setup.shared.config;
-    let mut backoff = Backoff::new(config.restart_backoff, config.restart_backoff_max);
+    let mut restarts = Restarts::new(setup.connector.restart.clone());
     let mut target = setup.target.clone();
     while *target.borrow() != Target::Stop {
-        let Err(failure) = attempt(&setup, &mut backoff).await else {
+        setup.reporter.starting();
+        setup.meter.begin();
+        let Err(failure) = attempt(&setup, &mut restarts).await else {
             continue;
         };
         if *target.borrow() == Target::Stop {
             tracing::error!("task failed while it was stopped: {}", failure.message);
             return;
         }
-        let (state, pause) = match failure.lasting {
-            true => (State::Failed, backoff.failed_for_long()),
-            false => (State::Restarting, backoff.failed()),
-        };
-        let failures = backoff.failures();
-        tracing::error!(
-            "task failed ({failures}), next try in {pause:.1?}: {}",
-            failure.message
-        );
-        let next_try = platform::clock::unix_millis()
-            .saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
-        setup
-            .reporter
-            .failed(state, failures, failure.message, next_try);
+        let next = restarts.report("task", failure, &setup.reporter);
         tokio::select! {
-            () = sleep(pause) => {}
+            () = next.due() => setup.reporter.restarted(RestartedBy::Worker),
             () = next_stop(&mut target) => {}
-            () = setup.restart.notified() => backoff.reset(),
+            () = setup.restart.notified() => {
+                restarts.asked();
+                setup.reporter.restarted(RestartedBy::Request);
+            }
         }
     }
 }
 
 /// One attempt, which ends in order when the task is to be restarted.
-async fn attempt(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure> {
+async fn attempt(setup: &Setup, restarts: &mut Restarts) -> Result<(), TaskFailure> {
     let mut outer = setup.target.clone();
     let (inner, target) = watch::channel(*outer.borrow_and_update());
     let restarted = AtomicBool::new(false);
@@ -73,7 +64,7 @@ async fn attempt(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure
         }
         tracing::info!("the task is restarted");
         restarted.store(true, Ordering::Relaxed);
-        setup.reporter.state(State::Restarting);
+        setup.reporter.restarted(RestartedBy::Request);
         inner.send_replace(Target::Stop);
         std::future::pending::<()>().await;
     };
@@ -82,17 +73,17 @@ async fn attempt(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure
         ..setup.fresh()?
     };
     let outcome = tokio::select! {
-        outcome = run(&setup_of_run, backoff) => outcome,
+        outcome = run(&setup_of_run, restarts) => outcome,
         () = follow => Ok(()),
     };
     match (outcome, restarted.into_inner()) {
         (Err(failure), true) => {
             tracing::error!("task failed while it was restarted: {}", failure.message);
-            backoff.reset();
+            restarts.asked();
             Ok(())
         }
         (Ok(()), true) => {
-            backoff.reset();
+            restarts.asked();
             Ok(())
         }
         (outcome, false) => outcome,
@@ -100,7 +91,7 @@ async fn attempt(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure
 }
 
 /// Runs the task once; when it has run well for long enough, earlier failures no longer count.
-async fn run(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure> {
+async fn run(setup: &Setup, restarts: &mut Restarts) -> Result<(), TaskFailure> {
     let run = async {
         match setup.connector.kind {
             ConnectorKind::Source => source::run(setup.clone()).await,
@@ -109,11 +100,11 @@ async fn run(setup: &Setup, backoff: &mut Backoff) -> Result<(), TaskFailure> {
     };
     // Converters run outside of rooms, and they are plugins, too.
     let mut run = std::pin::pin!(AssertUnwindSafe(run).catch_unwind());
-    let settled = sleep(setup.shared.config.restart_backoff_max);
+    let settled = sleep(setup.connector.restart.backoff_max);
     let finished = tokio::select! {
         finished = &mut run => finished,
         () = settled => {
-            backoff.reset();
+            restarts.settled();
             setup.reporter.settled();
             run.await
         }

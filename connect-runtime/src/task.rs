@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::connector::ConnectorConfig;
 use crate::config::worker::WorkerConfig;
+use crate::metrics::TaskMeter;
 use crate::offsets::OffsetStore;
 use crate::place::Place;
 use crate::room::{Activity, RoomFailure};
@@ -72,6 +73,8 @@ pub(crate) struct Setup {
     pub(crate) task_config: ConfigMap,
     pub(crate) shared: Arc<Shared>,
     pub(crate) reporter: Reporter,
+    /// What is counted beside it.
+    pub(crate) meter: Arc<TaskMeter>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) target: watch::Receiver<Target>,
     /// Told when the task is to end and begin anew, whatever its state.
@@ -158,11 +161,34 @@ fn look_interval(after: Duration) -> Duration {
     (after / 2).max(Duration::from_millis(10))
 }
 
+/// What kind of failure it is, which decides whether it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Only another configuration helps.
+    Configuration,
+    /// Brokers or the world outside are away.
+    Outage,
+    /// The runtime itself sets something right by beginning anew.
+    FreshStart,
+    /// Anything else: it may work the next time, or never.
+    Crash,
+}
+
+impl Cause {
+    fn of(error: &ConnectError) -> Self {
+        match error.class() {
+            ErrorClass::Configuration => Self::Configuration,
+            ErrorClass::Retriable => Self::Outage,
+            ErrorClass::Record | ErrorClass::Fatal => Self::Crash,
+        }
+    }
+}
+
 /// Why an attempt to run a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TaskFailure {
-    /// Only a new configuration will help.
-    pub(crate) lasting: bool,
+    /// What kind of failure it is.
+    pub(crate) cause: Cause,
     /// What happened.
     pub(crate) message: String,
 }
@@ -170,8 +196,16 @@ pub(crate) struct TaskFailure {
 impl TaskFailure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
-            lasting: false,
+            cause: Cause::Crash,
             message: secrets::hide(message),
+        }
+    }
+
+    /// A failure that a fresh start sets right.
+    pub(crate) fn fresh_start(message: impl Into<String>) -> Self {
+        Self {
+            cause: Cause::FreshStart,
+            ..Self::new(message)
         }
     }
 
@@ -185,7 +219,7 @@ impl TaskFailure {
 impl From<ConnectError> for TaskFailure {
     fn from(error: ConnectError) -> Self {
         Self {
-            lasting: error.class() == ErrorClass::Configuration,
+            cause: Cause::of(&error),
             message: secrets::hide(error.report()),
         }
     }
@@ -194,7 +228,7 @@ impl From<ConnectError> for TaskFailure {
 impl From<&ConnectError> for TaskFailure {
     fn from(error: &ConnectError) -> Self {
         Self {
-            lasting: error.class() == ErrorClass::Configuration,
+            cause: Cause::of(error),
             message: secrets::hide(error.report()),
         }
     }
@@ -203,7 +237,12 @@ impl From<&ConnectError> for TaskFailure {
 impl From<ClientError> for TaskFailure {
     fn from(error: ClientError) -> Self {
         Self {
-            lasting: matches!(error, ClientError::Configuration { .. }),
+            cause: match &error {
+                ClientError::Configuration { .. } => Cause::Configuration,
+                ClientError::AcknowledgedLost { .. } => Cause::FreshStart,
+                error if error.is_retriable() => Cause::Outage,
+                _ => Cause::Crash,
+            },
             message: secrets::hide(error.to_string()),
         }
     }

@@ -7,9 +7,8 @@ use connect_core::config::ConfigDef;
 use connect_core::transform::{self, Fate, Predicate, RecordView, Transform};
 use connect_core::{ConfigMap, ConnectError, Origin, Problem, SinkRecord, SourceRecord};
 
-use crate::config::connector::ErrorPolicy;
 use crate::config::{list, unknown_key};
-use crate::tolerance::{BadRecord, Stage};
+use crate::tolerance::{BadRecord, Stage, Tolerance};
 
 /// The framework's own keys of every transform.
 const OWN_KEYS: [&str; 4] = ["type", "predicate", "negate", "plugin.version"];
@@ -57,7 +56,7 @@ impl Transforms {
     pub(crate) async fn keeps_source(
         &self,
         record: &mut SourceRecord,
-        errors: &ErrorPolicy,
+        errors: &Tolerance,
     ) -> Result<bool, BadRecord> {
         self.keeps(record, errors, Self::source).await
     }
@@ -67,7 +66,7 @@ impl Transforms {
     pub(crate) async fn keeps_sink(
         &self,
         record: &mut SinkRecord,
-        errors: &ErrorPolicy,
+        errors: &Tolerance,
     ) -> Result<bool, BadRecord> {
         self.keeps(record, errors, Self::sink).await
     }
@@ -75,10 +74,10 @@ impl Transforms {
     async fn keeps<R: Clone>(
         &self,
         record: &mut R,
-        errors: &ErrorPolicy,
+        errors: &Tolerance,
         pass: fn(&Self, &mut R) -> Result<Fate, BadRecord>,
     ) -> Result<bool, BadRecord> {
-        let fate = match errors.is_patient() {
+        let fate = match errors.policy().is_patient() {
             false => pass(self, record)?,
             true => self.patiently(record, errors, pass).await?,
         };
@@ -88,7 +87,7 @@ impl Transforms {
     async fn patiently<R: Clone>(
         &self,
         record: &mut R,
-        errors: &ErrorPolicy,
+        errors: &Tolerance,
         pass: fn(&Self, &mut R) -> Result<Fate, BadRecord>,
     ) -> Result<Fate, BadRecord> {
         let mut attempts = errors.attempts();
@@ -343,6 +342,7 @@ fn condition(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::connector::ErrorPolicy;
     use connect_core::transform::TransformInfo;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -386,11 +386,11 @@ mod tests {
             .collect()
     }
 
-    fn policy(retry_timeout: Duration) -> ErrorPolicy {
-        ErrorPolicy {
+    fn tolerance(retry_timeout: Duration) -> Tolerance {
+        Tolerance::for_tests(ErrorPolicy {
             retry_timeout: Some(retry_timeout),
             ..ErrorPolicy::default()
-        }
+        })
     }
 
     fn errors(keys: &[(&str, &str)]) -> Vec<String> {
@@ -459,14 +459,14 @@ mod tests {
             ("predicates", "dead"),
             ("predicates.dead.type", "RecordIsTombstone"),
         ]));
-        let (chain, policy) = (chain.unwrap().unwrap(), policy(Duration::ZERO));
+        let (chain, strict) = (chain.unwrap().unwrap(), tolerance(Duration::ZERO));
         let mut record = SinkRecord::new("a".into(), 1, 2, connect_core::Value::Null);
-        assert!(chain.keeps_sink(&mut record, &policy).await.unwrap());
+        assert!(chain.keeps_sink(&mut record, &strict).await.unwrap());
         assert_eq!(&*record.topic, "b");
         let (partition, offset) = record.source();
         assert_eq!((partition.to_string().as_str(), offset), ("a-1", 2));
         let mut other = SinkRecord::new("c".into(), 1, 2, "x");
-        assert!(!chain.keeps_sink(&mut other, &policy).await.unwrap());
+        assert!(!chain.keeps_sink(&mut other, &strict).await.unwrap());
         assert!(other.original.is_none());
     }
 
@@ -482,10 +482,10 @@ mod tests {
         };
         let record = || SourceRecord::new("a".into(), "x");
         let mut patient = record();
-        let long = policy(Duration::from_secs(60));
+        let long = tolerance(Duration::from_secs(60));
         assert!(chain().keeps_source(&mut patient, &long).await.unwrap());
         assert_eq!(patient.headers.len(), 1);
-        let none = policy(Duration::ZERO);
+        let none = tolerance(Duration::ZERO);
         let failure = chain().keeps_source(&mut record(), &none).await;
         let bad = failure.unwrap_err();
         assert_eq!(

@@ -21,6 +21,8 @@ use crate::config::{Problem, Problems};
 use crate::connector::{RunningConnector, validate};
 use crate::connector_store::{Change, ConnectorStore};
 use crate::error::WorkerError;
+use crate::history::History;
+use crate::metrics::{Names, page};
 use crate::offsets::OffsetStore;
 use crate::place::Place;
 use crate::state::{Board, WorkerStatus};
@@ -114,6 +116,7 @@ impl Worker {
             cluster.cluster_id,
             offsets.len()
         );
+        let sampling = config.sampling;
         let place = match config.bootstrap_servers {
             Some(_) => Place::here(),
             None => Place::Alone,
@@ -126,7 +129,7 @@ impl Worker {
                 offsets,
                 place,
             }),
-            board: Board::new(),
+            board: Board::new(sampling),
             cluster_id: cluster.cluster_id,
             store,
             connectors: Mutex::new(Some(BTreeMap::new())),
@@ -450,6 +453,18 @@ impl Worker {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<WorkerStatus> {
         self.board.watch()
+    }
+
+    /// The metrics of the worker, its connectors and their tasks, in the text format of Prometheus.
+    pub(crate) fn metrics(&self, names: Names) -> String {
+        page(&self.status(), self.board.meters(), names)
+    }
+
+    /// What happened to a connector: changes of state, failures and restarts since it was created in
+    /// this worker, the last [`EVENTS_MAX`](crate::EVENTS_MAX) of them. `None` if there is none of that name.
+    #[must_use]
+    pub fn history(&self, connector: &str) -> Option<History> {
+        self.board.history(connector)
     }
 
     /// The stored offsets of a source connector.

@@ -398,3 +398,32 @@ fn connectors_are_kept_where_nobody_elses_can_be_meant() {
          \"connect-offsets\", which keeps the source offsets"
     );
 }
+
+#[test]
+fn a_connector_has_the_workers_restarts_but_for_what_it_says_itself() {
+    let text = "key.converter=string\nvalue.converter=string\ntask.restart.backoff.ms=7\n\
+                task.restart.failures.max=9\nmetrics.sample.window.ms=500\nmetrics.num.samples=3\n";
+    let worker = parse(Format::Properties, "w", text);
+    let (worker, _) = WorkerConfig::read(&worker).unwrap();
+    assert!(worker.restart.enabled, "unless somebody turns it off");
+    assert_eq!(worker.sampling.window.as_millis(), 500);
+    assert_eq!(worker.sampling.windows, 3);
+    let read = |more: &str| {
+        let text = format!("name=a\nconnector.class=LinesSource\ntopic=t\n{more}");
+        ConnectorConfig::read(&parse(Format::Properties, "c", &text), &worker)
+    };
+    assert_eq!(read("").unwrap().0.restart, worker.restart);
+    let own =
+        "task.restart.enable=false\ntask.restart.failures.max=0\ntask.restart.backoff.max.ms=5\n";
+    let restart = read(own).unwrap().0.restart;
+    assert!(!restart.enabled && restart.failures_max == 0);
+    assert_eq!(restart.backoff, worker.restart.backoff);
+    assert_eq!(restart.backoff_max.as_millis(), 5);
+    let wrong = read("task.restart.failures.max=-1\ntask.restart.enable=maybe\n");
+    let text = wrong.unwrap_err().to_string();
+    assert!(
+        text.contains("a whole number from 0 to 10000, got \"-1\""),
+        "{text}"
+    );
+    assert!(text.contains("true or false, got \"maybe\""), "{text}");
+}

@@ -9,6 +9,7 @@ use super::problem::{Problem, Problems};
 use super::settings::Settings;
 use super::worker::{ConverterConfig, WorkerConfig};
 use crate::clients::{ClientKeyProblem, sink_consumer, source_producer};
+use crate::restart::RestartPolicy;
 use crate::secrets;
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
@@ -70,6 +71,36 @@ pub const KEYS: &[Key] = &[
         Kind::Integer(1, MILLIS_MAX),
         Some("60000"),
         "The longest pause between such retries, and between retries of put.",
+    ),
+    Key::new(
+        "task.restart.enable",
+        Kind::Boolean,
+        None,
+        "Whether its tasks and itself are started again by themselves when they failed, instead of what the worker says.",
+    ),
+    Key::new(
+        "task.restart.backoff.ms",
+        Kind::Integer(1, MILLIS_MAX),
+        None,
+        "The pause before the first of these restarts, instead of what the worker says.",
+    ),
+    Key::new(
+        "task.restart.backoff.max.ms",
+        Kind::Integer(1, MILLIS_MAX),
+        None,
+        "The longest such pause, instead of what the worker says.",
+    ),
+    Key::new(
+        "task.restart.failures.max",
+        Kind::Integer(0, 10_000),
+        None,
+        "With how many failures within task.restart.failures.window.ms that ends, instead of what the worker says. 0 is for never.",
+    ),
+    Key::new(
+        "task.restart.failures.window.ms",
+        Kind::Integer(1, MILLIS_MAX),
+        None,
+        "The time over which task.restart.failures.max counts, instead of what the worker says.",
     ),
     Key::new(
         "errors.tolerance",
@@ -258,6 +289,8 @@ pub struct ConnectorConfig {
     pub header_converter: ConverterConfig,
     /// What happens to bad records.
     pub errors: ErrorPolicy,
+    /// When what failed is started again.
+    pub restart: RestartPolicy,
     /// What a sink reads; empty for sources.
     pub topics: Topics,
     /// `producer.override.…` keys, with the prefix cut.
@@ -318,6 +351,7 @@ impl ConnectorConfig {
             header_converter: converter(settings, "header", &worker.header_converter),
             topics: topics(&mut reader, settings, factory.kind()),
             errors: errors(&reader),
+            restart: restart(&reader, &worker.restart),
             producer: settings.with_prefix("producer.override."),
             consumer: settings.with_prefix("consumer.override."),
             initial_state: initial_state(&mut reader, settings),
@@ -388,6 +422,28 @@ impl ConnectorConfig {
             },
         }
     }
+}
+
+/// The worker's policy, but for what the connector says itself.
+fn restart(reader: &TableReader<'_>, worker: &RestartPolicy) -> RestartPolicy {
+    let is_set = |key| reader.text(key).is_some();
+    let mut policy = worker.clone();
+    if is_set("task.restart.enable") {
+        policy.enabled = reader.boolean("task.restart.enable");
+    }
+    if is_set("task.restart.backoff.ms") {
+        policy.backoff = reader.millis("task.restart.backoff.ms");
+    }
+    if is_set("task.restart.backoff.max.ms") {
+        policy.backoff_max = reader.millis("task.restart.backoff.max.ms");
+    }
+    if is_set("task.restart.failures.max") {
+        policy.failures_max = reader.count("task.restart.failures.max");
+    }
+    if is_set("task.restart.failures.window.ms") {
+        policy.window = reader.millis("task.restart.failures.window.ms");
+    }
+    policy
 }
 
 /// The connector's factory, or the problem with its class; none if the class is missing, which is

@@ -211,6 +211,11 @@ impl<'s> TableReader<'s> {
             .unwrap_or(0)
     }
 
+    /// A wrong value reads as 0: it is among the problems already.
+    pub(super) fn count(&self, name: &str) -> usize {
+        usize::try_from(self.integer(name)).unwrap_or(0)
+    }
+
     pub(super) fn millis(&self, name: &str) -> Duration {
         Duration::from_millis(u64::try_from(self.integer(name)).unwrap_or(0))
     }

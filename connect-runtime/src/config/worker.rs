@@ -13,6 +13,8 @@ use super::problem::{Problem, Problems};
 use super::providers::Providers;
 use super::settings::Settings;
 use crate::clients::{sink_consumer, source_producer};
+use crate::metrics::Sampling;
+use crate::restart::RestartPolicy;
 use crate::secrets;
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
@@ -20,7 +22,7 @@ const NO_REST: &str = "the REST interface has no such thing yet";
 const LISTENERS: &str = "listeners says where the REST interface is";
 const DISTRIBUTED: &str = "it is for distributed workers only";
 const COMPILED_IN: &str = "plugins are compiled into the program";
-const NO_METRICS: &str = "this worker publishes no metrics yet";
+const METRICS: &str = "all metrics are at GET /metrics of the REST interface";
 
 /// The keys of a worker, apart from those under [`PREFIXES`].
 pub const KEYS: &[Key] = &[
@@ -134,13 +136,43 @@ pub const KEYS: &[Key] = &[
         "task.restart.backoff.ms",
         Kind::Integer(1, MILLIS_MAX),
         Some("1000"),
-        "The pause before a failed task is started again; doubles with every failure in a row.",
+        "The pause before a failed task is started again; doubles with every failure in a row. Connectors may say otherwise.",
     ),
     Key::new(
         "task.restart.backoff.max.ms",
         Kind::Integer(1, MILLIS_MAX),
         Some("60000"),
-        "The longest such pause; a task that ran that long without failing starts over.",
+        "The longest such pause; a task that ran that long without failing starts over. Connectors may say otherwise.",
+    ),
+    Key::new(
+        "task.restart.enable",
+        Kind::Boolean,
+        Some("true"),
+        "Whether tasks and connectors that failed are started again by themselves; with false they stay FAILED, as in Kafka Connect. Connectors may say otherwise.",
+    ),
+    Key::new(
+        "task.restart.failures.max",
+        Kind::Integer(0, 10_000),
+        Some("30"),
+        "With how many failures within task.restart.failures.window.ms that ends and it stays FAILED; outages do not count. 0 is for never. Connectors may say otherwise.",
+    ),
+    Key::new(
+        "task.restart.failures.window.ms",
+        Kind::Integer(1, MILLIS_MAX),
+        Some("3600000"),
+        "The time over which task.restart.failures.max counts. Connectors may say otherwise.",
+    ),
+    Key::new(
+        "metrics.sample.window.ms",
+        Kind::Integer(1, MILLIS_MAX),
+        Some("30000"),
+        "Rates, averages and maxima of metrics are over windows of this length.",
+    ),
+    Key::new(
+        "metrics.num.samples",
+        Kind::Integer(1, 1000),
+        Some("2"),
+        "Over how many such windows.",
     ),
     Key::new(
         "task.stuck.after.ms",
@@ -255,10 +287,8 @@ pub const KEYS: &[Key] = &[
     Key::without_effect("access.control.allow.origin", NO_REST),
     Key::without_effect("access.control.allow.methods", NO_REST),
     Key::without_effect("response.http.headers.config", NO_REST),
-    Key::without_effect("metrics.sample.window.ms", NO_METRICS),
-    Key::without_effect("metrics.num.samples", NO_METRICS),
-    Key::without_effect("metrics.recording.level", NO_METRICS),
-    Key::without_effect("metric.reporters", NO_METRICS),
+    Key::without_effect("metrics.recording.level", METRICS),
+    Key::without_effect("metric.reporters", METRICS),
     Key::without_effect(
         "internal.key.converter",
         "it is always the JSON converter without schemas",
@@ -405,10 +435,10 @@ pub struct WorkerConfig {
     pub topic_tracking: bool,
     /// Whether requests may have that forgotten.
     pub topic_tracking_reset: bool,
-    /// The first pause before a failed task is started again.
-    pub restart_backoff: Duration,
-    /// The longest such pause.
-    pub restart_backoff_max: Duration,
+    /// When what failed is started again, unless a connector says otherwise.
+    pub restart: RestartPolicy,
+    /// Over which time rates, averages and maxima of metrics are.
+    pub sampling: Sampling,
     /// After how long a call that does not return is shown.
     pub stuck_after: Duration,
     /// The folder of the embedded broker.
@@ -463,8 +493,17 @@ impl WorkerConfig {
             topic_creation: reader.boolean("topic.creation.enable"),
             topic_tracking: reader.boolean("topic.tracking.enable"),
             topic_tracking_reset: reader.boolean("topic.tracking.allow.reset"),
-            restart_backoff: reader.millis("task.restart.backoff.ms"),
-            restart_backoff_max: reader.millis("task.restart.backoff.max.ms"),
+            restart: RestartPolicy {
+                enabled: reader.boolean("task.restart.enable"),
+                backoff: reader.millis("task.restart.backoff.ms"),
+                backoff_max: reader.millis("task.restart.backoff.max.ms"),
+                failures_max: reader.count("task.restart.failures.max"),
+                window: reader.millis("task.restart.failures.window.ms"),
+            },
+            sampling: Sampling {
+                window: reader.millis("metrics.sample.window.ms"),
+                windows: reader.count("metrics.num.samples"),
+            },
             stuck_after: reader.millis("task.stuck.after.ms"),
             data_dir: reader.owned("data.dir").into(),
             broker: settings.with_prefix("broker."),

@@ -17,9 +17,11 @@ mod body;
 mod connectors;
 mod failure;
 mod guard;
+mod history;
 mod lifecycle;
 mod listener;
 mod loggers;
+mod metrics;
 mod offsets;
 mod plugins;
 mod status;
@@ -196,6 +198,7 @@ fn app(rest: Rest, remote: bool) -> Router {
                 .patch(connectors::patch_config),
         )
         .route("/status", get(status::show))
+        .route("/history", get(history::show))
         .route("/pause", put(lifecycle::pause))
         .route("/resume", put(lifecycle::resume))
         .route("/stop", put(lifecycle::stop))
@@ -214,6 +217,7 @@ fn app(rest: Rest, remote: bool) -> Router {
     let app = Router::new()
         .route("/", get(worker::show))
         .route("/health", get(worker::health))
+        .route("/metrics", get(metrics::show))
         .route(
             "/connectors",
             get(connectors::list).post(connectors::create),

@@ -52,7 +52,8 @@ pub(super) fn task_shape(
     shape
 }
 
-/// What connectors and tasks have in common; `waiting`, `failures` and `next_try_ms` are ours.
+/// What connectors and tasks have in common; `waiting`, `failures`, `restarts`, `next_try_ms` and
+/// `not_restarted` are ours.
 fn fields(rest: &Rest, status: &TaskStatus, connector: &ConnectorStatus) -> Value {
     let mut shape = json!({
         "state": status.state.to_string(),
@@ -68,6 +69,14 @@ fn fields(rest: &Rest, status: &TaskStatus, connector: &ConnectorStatus) -> Valu
         (
             "failures",
             (status.failures > 0).then(|| json!(status.failures)),
+        ),
+        (
+            "restarts",
+            (status.restarts > 0).then(|| json!(status.restarts)),
+        ),
+        (
+            "not_restarted",
+            status.not_restarted.as_ref().map(|text| json!(text)),
         ),
         ("next_try_ms", status.next_try_ms.map(|time| json!(time))),
     ];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use connect_core::{ConnectError, OffsetMap, TopicPartition};
 use kafka_client::{ClientError, ErrorCode, OffsetAndMetadata};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::SinkLoop;
 use super::partitions::to_client;
@@ -110,11 +110,20 @@ impl SinkLoop {
             return Ok(());
         }
         let limit = self.setup.shared.config.offset_flush_timeout;
-        match timeout(limit, self.consumer.commit(&changed)).await {
+        let begun = Instant::now();
+        let committed = timeout(limit, self.consumer.commit(&changed)).await;
+        match &committed {
+            Ok(Ok(())) => self.setup.meter.committed(begun.elapsed()),
+            _ => self.setup.meter.not_committed(),
+        }
+        match committed {
             Ok(Ok(())) => {
                 let committed = offsets.iter();
                 let committed = committed.map(|(partition, offset)| (partition.clone(), *offset));
                 self.committed.extend(committed);
+                if !self.has_uncommitted() {
+                    self.setup.meter.set_active(0);
+                }
                 Ok(())
             }
             Ok(Err(error)) => Err(Uncommitted::Refused(error)),

@@ -47,7 +47,7 @@ pub(super) fn failure(setup: &Setup, error: ClientError) -> TaskFailure {
         return error.into();
     }
     setup.name_is_taken.store(true, Ordering::Relaxed);
-    TaskFailure::new(format!(
+    TaskFailure::fresh_start(format!(
         "another worker has the same name in the group, such as one on a copy of this machine in \
          a folder of the same name; the task goes on without a fixed name, so that both share the \
          partitions: {error}"

@@ -170,7 +170,7 @@ impl Inlet {
                 .converters
                 .to_sink(&source.topic, source.partition, record);
             if let (Ok(record), Some(transforms)) = (&mut converted, &self.transforms) {
-                match transforms.keeps_sink(record, self.tolerance.policy()).await {
+                match transforms.keeps_sink(record, &self.tolerance).await {
                     Ok(true) => {}
                     Ok(false) => continue,
                     Err(bad) => converted = Err(bad),
@@ -219,13 +219,12 @@ impl Inlet {
         originals: &Arc<Originals>,
         consumed: Consumed<'_>,
     ) -> Result<(), TaskFailure> {
-        let policy = self.tolerance.policy();
-        let mut converted = match policy.is_patient() {
+        let mut converted = match self.tolerance.policy().is_patient() {
             false => self.converters.copy_to_sink(topic, consumed),
             true => self.convert_patiently(topic, consumed).await,
         };
         if let (Ok(record), Some(transforms)) = (&mut converted, &self.transforms) {
-            match transforms.keeps_sink(record, policy).await {
+            match transforms.keeps_sink(record, &self.tolerance).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(bad) => converted = Err(bad),
@@ -251,7 +250,7 @@ impl Inlet {
         topic: &Arc<str>,
         consumed: Consumed<'_>,
     ) -> Result<SinkRecord, BadRecord> {
-        let mut attempts = self.tolerance.policy().attempts();
+        let mut attempts = self.tolerance.attempts();
         loop {
             match self.converters.copy_to_sink(topic, consumed) {
                 Err(bad) if attempts.again(&bad.error).await => {}

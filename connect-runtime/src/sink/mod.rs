@@ -54,10 +54,7 @@ const PUT_RETRY: Duration = Duration::from_millis(100);
 pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
     let converters = Converters::of(&setup.connector)?;
     let transforms = Transforms::of(&setup.connector.resolved)?;
-    let tolerance = Arc::new(Tolerance::new(
-        setup.id.clone(),
-        setup.connector.errors.clone(),
-    ));
+    let tolerance = Arc::new(Tolerance::of(&setup));
     let mut target = setup.target.clone();
     let dead_letters = tokio::select! {
         dead_letters = open_dead_letters(&setup, &tolerance) => dead_letters?,
@@ -73,6 +70,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         config: setup.task_config.clone(),
         requests: Arc::clone(&requests),
         activity: Arc::clone(&setup.activity),
+        meter: Arc::clone(&setup.meter),
         inlet: Inlet {
             converters,
             transforms,
@@ -270,6 +268,7 @@ impl SinkLoop {
     /// A sink without new records and one without brokers look the same, unless somebody asks.
     fn look(&mut self) {
         self.next_look = Instant::now() + self.setup.look_interval().min(BROKER_PATIENCE / 2);
+        self.setup.meter.set_lag_max(self.lag_max());
         let patience = self.setup.shared.config.stuck_after.min(BROKER_PATIENCE);
         let lost = self.consumer.out_of_contact();
         let reason = lost.filter(|(silent, _)| *silent >= patience);
@@ -303,6 +302,8 @@ impl SinkLoop {
         for stretch in &stretches {
             used.note(connector, &stretch.partition.topic);
         }
+        let records = fetched.iter().map(|batch| batch.records.len()).sum();
+        self.setup.meter.consumed(records);
         let (reply, receiver) = oneshot::channel();
         let put = Command::Put {
             fetched,

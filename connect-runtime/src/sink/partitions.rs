@@ -18,6 +18,19 @@ impl SinkLoop {
         }
     }
 
+    /// How many records of its slowest partition the task has not taken, as far as the last fetches
+    /// tell.
+    pub(super) fn lag_max(&self) -> Option<i64> {
+        let lags = self.owned.iter().filter_map(|own| {
+            let partition = to_client(own);
+            let end = self.consumer.high_watermark(&partition)?;
+            let taken = self.put.get(own).map(|(next, _)| *next);
+            let at = taken.or_else(|| self.consumer.position(&partition))?;
+            Some(end.saturating_sub(at).max(0))
+        });
+        lags.max()
+    }
+
     async fn assigned(
         &mut self,
         partitions: Vec<kafka_client::TopicPartition>,
@@ -25,6 +38,7 @@ impl SinkLoop {
         let partitions: Vec<TopicPartition> = partitions.iter().map(from_client).collect();
         tracing::info!("assigned {}", listed(&partitions));
         self.owned.extend(partitions.iter().cloned());
+        self.setup.meter.set_partitions(self.owned.len());
         self.requests
             .assign(|owned| owned.extend(partitions.iter().cloned()));
         self.ask(|reply| Command::Open(partitions, reply)).await??;
@@ -96,6 +110,7 @@ impl SinkLoop {
         }
         self.requests
             .assign(|owned| owned.retain(|own| !partitions.contains(own)));
+        self.setup.meter.set_partitions(self.owned.len());
         let complete = self.redelivery.forget(&partitions);
         self.ask(|reply| Command::Close(partitions, reply))
             .await??;

@@ -11,13 +11,14 @@ use connect_core::context::TaskControl;
 use connect_core::{ConnectError, ErrorClass, PutOutcome, SinkRecord, SinkTask};
 use kafka_client::{ClientError, FetchedBatch, ProducerRecord};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::convert::{Batch, Inlet, Place, Source, halves};
 use super::requests::SinkRequests;
 use super::room::PutReply;
 use super::{BROKER_PATIENCE, PUT_RETRY};
 use crate::backoff::Backoff;
+use crate::metrics::TaskMeter;
 use crate::room::{Activity, Patience};
 use crate::task::TaskFailure;
 use crate::tolerance::{BadRecord, DeadLetterQueue};
@@ -27,6 +28,7 @@ pub(super) struct Put<'a> {
     pub(super) task: &'a mut dyn SinkTask,
     pub(super) inlet: &'a Inlet,
     pub(super) activity: &'a Activity,
+    pub(super) meter: &'a TaskMeter,
     pub(super) requests: &'a SinkRequests,
     pub(super) dead_letters: Option<&'a Weak<DeadLetterQueue>>,
 }
@@ -87,15 +89,25 @@ impl Put<'_> {
             },
         }
         letters.extend(self.requests.take_reported());
-        let delivered = deliver(letters, self.dead_letters, self.requests);
+        let delivered = deliver(letters, self.dead_letters, self.requests, self.meter);
         unless_left(reply, delivered).await??;
         self.requests.progress();
         Ok(())
     }
 
     async fn call(&mut self, records: Vec<SinkRecord>) -> Result<PutOutcome, ConnectError> {
+        let (count, begun) = (records.len(), Instant::now());
         let put = self.task.put(records);
-        self.activity.watch("put", Patience::ReturnsSoon, put).await
+        let outcome = self.activity.watch("put", Patience::ReturnsSoon, put).await;
+        match &outcome {
+            Ok(outcome) => {
+                let taken = count.saturating_sub(outcome.failures().len());
+                self.meter.put(taken, begun.elapsed());
+            }
+            Err(error) if error.is_retriable() => self.meter.errors.retried(),
+            Err(_) => {}
+        }
+        outcome
     }
 
     /// Finds the bad records of a batch that was refused as a whole: puts its halves, and the halves of
@@ -200,6 +212,20 @@ impl Put<'_> {
 
 /// Writes letters to the dead letter queue and waits until they are safe.
 pub(super) async fn deliver(
+    letters: Vec<ProducerRecord>,
+    dead_letters: Option<&Weak<DeadLetterQueue>>,
+    requests: &SinkRequests,
+    meter: &TaskMeter,
+) -> Result<(), TaskFailure> {
+    let count = letters.len();
+    let delivered = deliver_all(letters, dead_letters, requests).await;
+    if delivered.is_err() {
+        meter.errors.letters_lost(count);
+    }
+    delivered
+}
+
+async fn deliver_all(
     letters: Vec<ProducerRecord>,
     dead_letters: Option<&Weak<DeadLetterQueue>>,
     requests: &SinkRequests,

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::convert::Inlet;
 use super::put::{Put, deliver};
 use super::requests::SinkRequests;
+use crate::metrics::TaskMeter;
 use crate::room::{Activity, Patience};
 use crate::task::TaskFailure;
 use crate::tolerance::DeadLetterQueue;
@@ -62,6 +63,7 @@ pub(super) struct SinkRoom {
     pub(super) config: ConfigMap,
     pub(super) requests: Arc<SinkRequests>,
     pub(super) activity: Arc<Activity>,
+    pub(super) meter: Arc<TaskMeter>,
     pub(super) inlet: Inlet,
     /// Weak, so that a room that was abandoned does not keep it.
     pub(super) dead_letters: Option<Weak<DeadLetterQueue>>,
@@ -78,6 +80,7 @@ impl SinkRoom {
             config,
             requests,
             activity,
+            meter,
             inlet,
             dead_letters,
             started,
@@ -121,6 +124,7 @@ impl SinkRoom {
                         task: &mut *task,
                         inlet: &inlet,
                         activity: &activity,
+                        meter: &meter,
                         requests: &requests,
                         dead_letters: dead_letters.as_ref(),
                     };
@@ -138,7 +142,7 @@ impl SinkRoom {
                     // Offsets of records that were reported may be among these.
                     let reported = tokio::select! {
                         biased;
-                        reported = deliver_reported(&requests, dead_letters.as_ref()) => reported,
+                        reported = deliver_reported(&requests, dead_letters.as_ref(), &meter) => reported,
                         // Nobody waits for it any more.
                         () = reply.closed() => continue,
                     };
@@ -167,8 +171,9 @@ impl SinkRoom {
 async fn deliver_reported(
     requests: &SinkRequests,
     dead_letters: Option<&Weak<DeadLetterQueue>>,
+    meter: &TaskMeter,
 ) -> Result<(), ConnectError> {
-    let delivered = deliver(requests.take_reported(), dead_letters, requests).await;
+    let delivered = deliver(requests.take_reported(), dead_letters, requests, meter).await;
     delivered.map_err(|failure| ConnectError::fatal(failure.message))
 }
 

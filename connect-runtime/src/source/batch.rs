@@ -62,19 +62,19 @@ impl Batcher {
     /// A record is bad and `errors.tolerance` is `none`.
     pub(super) async fn convert(&self, records: Vec<SourceRecord>) -> Result<Batch, TaskFailure> {
         let mut builder = Builder::new(records.len());
-        let policy = self.tolerance.policy();
+        let is_patient = self.tolerance.policy().is_patient();
         for mut record in records {
             let position = record.position.take();
             // Reference counts only.
             let original = self.dead_letters.is_some().then(|| record.clone());
             let kept = match &self.transforms {
-                Some(transforms) => transforms.keeps_source(&mut record, policy).await,
+                Some(transforms) => transforms.keeps_source(&mut record, &self.tolerance).await,
                 None => Ok(true),
             };
             let failed = match kept {
                 Ok(true) => {
                     let send = builder.send_for(&record.topic);
-                    let converted = match policy.is_patient() {
+                    let converted = match is_patient {
                         false => self.converters.to_producer(record),
                         true => self.convert_patiently(record).await,
                     };
@@ -110,7 +110,7 @@ impl Batcher {
 
     /// Converts a record, and again while the converter says that it may work later.
     async fn convert_patiently(&self, record: SourceRecord) -> Result<ProducerRecord, BadRecord> {
-        let mut attempts = self.tolerance.policy().attempts();
+        let mut attempts = self.tolerance.attempts();
         loop {
             match self.converters.to_producer(record.clone()) {
                 Err(bad) if attempts.again(&bad.error).await => {}
@@ -221,14 +221,6 @@ mod tests {
         }
     }
 
-    fn tolerance(policy: ErrorPolicy) -> Tolerance {
-        let id = connect_core::TaskId {
-            connector: "files".into(),
-            task: 0,
-        };
-        Tolerance::new(id, policy)
-    }
-
     fn record(text: &'static str) -> ProducerRecord {
         ProducerRecord::value(text.as_bytes())
     }
@@ -286,7 +278,7 @@ mod tests {
             ("transforms", "drop"),
             ("transforms.drop.type", "Filter"),
         ]));
-        let tolerance = tolerance(ErrorPolicy::default());
+        let tolerance = Tolerance::for_tests(ErrorPolicy::default());
         let batcher = Batcher::new(transforms.unwrap(), Converters::text(), tolerance);
         let records = ["1", "2"].map(|text| SourceRecord::new("x".into(), text).at(at("a", 7)));
         let batch = batcher.convert(records.into()).await.unwrap();

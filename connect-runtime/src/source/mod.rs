@@ -50,19 +50,22 @@ const POLL_RETRY_MAX: Duration = Duration::from_secs(30);
 /// A send on its way, with what becomes committable by it.
 struct InFlight {
     topic: Arc<str>,
+    records: usize,
     delivery: kafka_client::Delivery,
     ticket: Ticket,
 }
 
+/// The topic, the number of records, what became of them and what becomes committable.
 type Acknowledged = (
     Arc<str>,
+    usize,
     Result<kafka_client::Delivered, DeliveryError>,
     Ticket,
 );
 
 /// Runs a source task once: until it is told to stop, or fails.
 pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
-    let tolerance = Tolerance::new(setup.id.clone(), setup.connector.errors.clone());
+    let tolerance = Tolerance::of(&setup);
     let mut target = setup.target.clone();
     let producer = tokio::select! {
         producer = producer(&setup, &tolerance) => Arc::new(producer?),
@@ -84,7 +87,9 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         orders: Orders::new(command_receiver, *setup.target.borrow() == Target::Pause),
         events: event_sender,
         backoff: Backoff::new(POLL_RETRY, POLL_RETRY_MAX),
+        meter: Arc::clone(&setup.meter),
         outlet: Outlet {
+            meter: Arc::clone(&setup.meter),
             batcher: Batcher::new(transforms, converters, tolerance),
             producer: Arc::downgrade(&producer),
             on_the_way: Arc::clone(&on_the_way),
@@ -257,7 +262,10 @@ impl SourceLoop {
         }
         for (
             OneSend {
-                topic, delivery, ..
+                topic,
+                records,
+                delivery,
+                ..
             },
             ticket,
         ) in sent.sends.into_iter().zip(tickets)
@@ -267,6 +275,7 @@ impl SourceLoop {
                 sends
                     .send(InFlight {
                         topic,
+                        records,
                         delivery,
                         ticket,
                     })
@@ -288,7 +297,8 @@ impl SourceLoop {
                 return Ok(());
             }
             tokio::select! {
-                Some((topic, result, ticket)) = in_flight.next(), if !in_flight.is_empty() => {
+                Some((topic, records, result, ticket)) = in_flight.next(), if !in_flight.is_empty() => {
+                    self.measure(&topic, records, &result);
                     match result {
                         Ok(delivered) => {
                             self.unproven.lock().add(&topic, &delivered);
@@ -300,8 +310,10 @@ impl SourceLoop {
                     self.acknowledged();
                 }
                 send = sent.recv(), if open && in_flight.len() < SENDS_IN_FLIGHT_MAX => match send {
-                    Some(InFlight { topic, delivery, ticket }) => {
-                        in_flight.push(async move { (topic, delivery.await, ticket) }.boxed());
+                    Some(InFlight { topic, records, delivery, ticket }) => {
+                        in_flight.push(
+                            async move { (topic, records, delivery.await, ticket) }.boxed(),
+                        );
                     }
                     None => open = false,
                 },
@@ -309,10 +321,36 @@ impl SourceLoop {
         }
     }
 
+    /// Counts a send that is over.
+    fn measure(
+        &self,
+        topic: &str,
+        records: usize,
+        result: &Result<kafka_client::Delivered, DeliveryError>,
+    ) {
+        let meter = &self.setup.meter;
+        let failed = result
+            .as_ref()
+            .err()
+            .map_or(0, |error| error.failures.len());
+        match self.is_for_dead_letters(topic) {
+            true => {
+                meter.sent(records, 0);
+                meter.errors.letters_lost(failed);
+            }
+            false => meter.sent(records, records.saturating_sub(failed)),
+        }
+        meter.set_buffered_bytes(self.producer.buffered_bytes());
+    }
+
+    fn is_for_dead_letters(&self, topic: &str) -> bool {
+        let queue = self.setup.connector.errors.dead_letters.as_ref();
+        queue.is_some_and(|queue| queue.topic == topic)
+    }
+
     /// The connector has used a topic; dead letters alone do not count, as those of a sink.
     fn note_topic(&self, topic: &Arc<str>) {
-        let dead_letters = self.setup.connector.errors.dead_letters.as_ref();
-        if dead_letters.is_none_or(|queue| queue.topic != **topic) {
+        if !self.is_for_dead_letters(topic) {
             let Setup { shared, id, .. } = &self.setup;
             shared.topics.note(&id.connector, topic);
         }
@@ -349,9 +387,14 @@ impl SourceLoop {
         let lost = |(_, error): &(usize, ClientError)| {
             matches!(error, ClientError::AcknowledgedLost { .. })
         };
+        let count = error.failures.len();
+        let errors = &self.setup.meter.errors;
         if error.failures.iter().any(lost) {
             self.lost.store(true, Ordering::Release);
-        } else if self.setup.connector.errors.tolerate_all {
+            return Err(TaskFailure::fresh_start(error.to_string()));
+        }
+        errors.failed(count, self.setup.connector.errors.tolerate_all);
+        if self.setup.connector.errors.tolerate_all {
             if self.setup.connector.errors.log {
                 for (_, reason) in &error.failures {
                     tracing::error!("skipped a record that could not be produced: {reason}");
@@ -388,15 +431,21 @@ impl SourceLoop {
         let limit = self.setup.shared.config.offset_flush_timeout;
         let store = &self.setup.shared.offsets;
         let connector = &self.setup.id.connector;
+        let begun = Instant::now();
         let stored = store.store(connector, &taken.positions, &mut taken.unproven);
-        let failure = match timeout(limit, stored).await {
+        let stored = timeout(limit, stored).await;
+        match &stored {
+            Ok(Ok(())) => self.setup.meter.committed(begun.elapsed()),
+            _ => self.setup.meter.not_committed(),
+        }
+        let failure = match stored {
             Ok(Ok(())) => {
                 self.tell_committed(taken.stored());
                 return Ok(());
             }
             Ok(Err(error @ ClientError::AcknowledgedLost { .. })) => {
                 self.lost.store(true, Ordering::Release);
-                return Err(TaskFailure::new(error.to_string()));
+                return Err(error.into());
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it took longer than offset.flush.timeout.ms ({limit:?})"),

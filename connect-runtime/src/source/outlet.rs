@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::OnTheWay;
 use super::batch::{Batcher, Send};
 use super::submitted::Carried;
+use crate::metrics::TaskMeter;
 use crate::task::TaskFailure;
 
 /// What became of one poll.
@@ -26,6 +27,7 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) struct OneSend {
     pub(super) topic: Arc<str>,
+    pub(super) records: usize,
     pub(super) delivery: Delivery,
     /// What depends on these records.
     pub(super) carried: Carried,
@@ -37,6 +39,7 @@ pub(super) struct Outlet {
     /// Weak, so that a room that was abandoned does not keep it.
     pub(super) producer: Weak<Producer>,
     pub(super) on_the_way: Arc<Mutex<OnTheWay>>,
+    pub(super) meter: Arc<TaskMeter>,
     /// Where connections live; the room's own runtime is the task's, which may block it.
     pub(super) connections: Handle,
 }
@@ -61,9 +64,13 @@ impl Outlet {
             };
             self.on_the_way.lock().sending();
             self.look_up(&producer, &topic).await?;
+            let count = records.len();
             let delivery = producer.send(&topic, records).await?;
+            self.meter.sending(count);
+            self.meter.set_buffered_bytes(producer.buffered_bytes());
             sends.push(OneSend {
                 topic,
+                records: count,
                 delivery,
                 carried,
             });

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::outlet::{Outlet, Sent};
 use crate::backoff::Backoff;
+use crate::metrics::TaskMeter;
 use crate::room::{Activity, Patience};
 use crate::task::{Control, TaskFailure};
 use crate::tolerance::BadRecord;
@@ -68,6 +69,7 @@ pub(super) struct SourceRoom {
     pub(super) orders: Orders,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) backoff: Backoff,
+    pub(super) meter: Arc<TaskMeter>,
     pub(super) outlet: Outlet,
 }
 
@@ -160,8 +162,9 @@ impl SourceRoom {
                 },
                 polled = poll(task, &self.activity, resume_at), if !self.orders.paused => polled,
             };
+            let (polled, took) = polled;
             resume_at = match polled {
-                Ok(records) => match self.polled(records).await? {
+                Ok(records) => match self.polled(records, took).await? {
                     Some(()) => None,
                     None => return Ok(()),
                 },
@@ -192,7 +195,11 @@ impl SourceRoom {
     }
 
     /// Gives a poll to the producer; `None` if the room is to end.
-    async fn polled(&mut self, records: Vec<SourceRecord>) -> Result<Option<()>, TaskFailure> {
+    async fn polled(
+        &mut self,
+        records: Vec<SourceRecord>,
+        took: Duration,
+    ) -> Result<Option<()>, TaskFailure> {
         if self.backoff.failures() > 0 {
             self.backoff.reset();
             self.tell(Event::Recovered).await;
@@ -203,6 +210,7 @@ impl SourceRoom {
             tokio::task::yield_now().await;
             return Ok(Some(()));
         }
+        self.meter.polled(records.len(), took);
         let send = async {
             let sent = self.outlet.send(records).await?;
             tell(&self.events, Event::Sent(sent)).await;
@@ -216,6 +224,7 @@ impl SourceRoom {
         match error.class() {
             ErrorClass::Retriable => {
                 let pause = self.backoff.failed();
+                self.meter.errors.retried();
                 self.tell(Event::Retrying(error, pause)).await;
                 Ok(Some(Instant::now() + pause))
             }
@@ -252,16 +261,18 @@ async fn tell(events: &mpsc::Sender<Event>, event: Event) {
     drop(events.send(event).await);
 }
 
-/// One poll. Cancel-safe as the task's poll is.
+/// One poll, and how long it took. Cancel-safe as the task's poll is.
 async fn poll(
     task: &mut dyn SourceTask,
     activity: &Activity,
     not_before: Option<Instant>,
-) -> Result<Vec<SourceRecord>, ConnectError> {
+) -> (Result<Vec<SourceRecord>, ConnectError>, Duration) {
     if let Some(at) = not_before {
         tokio::time::sleep_until(at).await;
     }
-    activity.watch("poll", Patience::MayWait, task.poll()).await
+    let begun = Instant::now();
+    let polled = activity.watch("poll", Patience::MayWait, task.poll());
+    (polled.await, begun.elapsed())
 }
 
 fn task_of(class: &str) -> Result<Box<dyn SourceTask>, ConnectError> {

@@ -5,17 +5,20 @@ use std::time::Duration;
 use connect_core::ConnectError;
 use tokio::time::{Instant, sleep};
 
+use super::Tolerance;
 use crate::backoff::Backoff;
 use crate::config::connector::ErrorPolicy;
+use crate::metrics::ErrorMeter;
 
 /// The first pause; Kafka's value.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// The attempts to bring one record through one step.
-pub(crate) struct Attempts {
+pub(crate) struct Attempts<'a> {
     /// `None` for ever.
     deadline: Option<Instant>,
     backoff: Backoff,
+    errors: &'a ErrorMeter,
 }
 
 impl ErrorPolicy {
@@ -23,18 +26,21 @@ impl ErrorPolicy {
     pub(crate) fn is_patient(&self) -> bool {
         self.retry_timeout != Some(Duration::ZERO)
     }
+}
 
+impl Tolerance {
     /// Starts the clock for one record.
-    pub(crate) fn attempts(&self) -> Attempts {
-        let timeout = self.retry_timeout;
+    pub(crate) fn attempts(&self) -> Attempts<'_> {
+        let timeout = self.policy.retry_timeout;
         Attempts {
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            backoff: Backoff::new(PAUSE, self.retry_delay_max),
+            backoff: Backoff::new(PAUSE, self.policy.retry_delay_max),
+            errors: self.errors(),
         }
     }
 }
 
-impl Attempts {
+impl Attempts<'_> {
     /// Waits before the next attempt; false if this error was the last word. The last attempt is made
     /// when the time is over, not later.
     pub(crate) async fn again(&mut self, error: &ConnectError) -> bool {
@@ -50,6 +56,7 @@ impl Attempts {
             Some(left) => sleep(pause.min(left)).await,
             None => sleep(pause).await,
         }
+        self.errors.retried();
         true
     }
 }
@@ -65,13 +72,15 @@ mod tests {
             ..ErrorPolicy::default()
         };
         let (start, mut count) = (Instant::now(), 1);
-        let mut attempts = policy.attempts();
+        let tolerance = Tolerance::for_tests(policy);
+        let mut attempts = tolerance.attempts();
         while attempts.again(&ConnectError::retriable("not yet")).await {
             count += 1;
         }
         assert_eq!(start.elapsed(), Duration::from_secs(1));
         assert_eq!(count, 4, "at 0, about 0.3, about 0.8 and 1 s");
-        let mut attempts = policy.attempts();
+        assert_eq!(tolerance.errors().retries(), 3);
+        let mut attempts = tolerance.attempts();
         assert!(!attempts.again(&ConnectError::record("never")).await);
     }
 
@@ -80,11 +89,13 @@ mod tests {
         let policy = ErrorPolicy::default();
         let error = ConnectError::retriable("not yet");
         assert!(!policy.is_patient());
-        assert!(!policy.attempts().again(&error).await);
+        let once = Tolerance::for_tests(policy.clone());
+        assert!(!once.attempts().again(&error).await);
         let for_ever = ErrorPolicy {
             retry_timeout: None,
             ..policy
         };
+        let for_ever = Tolerance::for_tests(for_ever);
         let mut attempts = for_ever.attempts();
         for _ in 0..100 {
             assert!(attempts.again(&error).await);

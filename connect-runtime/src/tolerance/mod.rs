@@ -8,12 +8,14 @@ mod dead_letters;
 mod letter;
 
 use std::fmt;
+use std::sync::Arc;
 
 use connect_core::{ConnectError, ErrorClass, SourceRecord, TaskId};
 use kafka_client::{ProducerRecord, Record};
 
 use crate::config::connector::ErrorPolicy;
-use crate::task::TaskFailure;
+use crate::metrics::{ErrorMeter, TaskMeter};
+use crate::task::{Setup, TaskFailure};
 
 pub(crate) use dead_letters::{DeadLetterQueue, ensure_topic};
 
@@ -103,11 +105,33 @@ impl fmt::Display for Consumed<'_> {
 pub(crate) struct Tolerance {
     id: TaskId,
     policy: ErrorPolicy,
+    meter: Arc<TaskMeter>,
 }
 
 impl Tolerance {
-    pub(crate) fn new(id: TaskId, policy: ErrorPolicy) -> Self {
-        Self { id, policy }
+    /// That of a task.
+    pub(crate) fn of(setup: &Setup) -> Self {
+        Self {
+            id: setup.id.clone(),
+            policy: setup.connector.errors.clone(),
+            meter: Arc::clone(&setup.meter),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(policy: ErrorPolicy) -> Self {
+        Self {
+            id: TaskId {
+                connector: "files".into(),
+                task: 0,
+            },
+            policy,
+            meter: Arc::new(TaskMeter::new(crate::metrics::Sampling::default())),
+        }
+    }
+
+    fn errors(&self) -> &ErrorMeter {
+        &self.meter.errors
     }
 
     pub(crate) fn policy(&self) -> &ErrorPolicy {
@@ -146,7 +170,10 @@ impl Tolerance {
             }
         })?;
         let queue = self.policy.dead_letters.as_ref();
-        Ok(queue.map(|queue| letter::of_consumed(&self.id, queue, &bad, consumed)))
+        Ok(queue.map(|queue| {
+            self.errors().letter();
+            letter::of_consumed(&self.id, queue, &bad, consumed)
+        }))
     }
 
     /// Decides about a record of a source, which may be unknown.
@@ -160,7 +187,10 @@ impl Tolerance {
         let shown = shown.as_ref().map(|shown| shown as &dyn fmt::Display);
         self.judge(&bad, shown)?;
         let queue = self.policy.dead_letters.as_ref().zip(record);
-        Ok(queue.map(|(queue, record)| letter::of_produced(&self.id, queue, &bad, record)))
+        Ok(queue.map(|(queue, record)| {
+            self.errors().letter();
+            letter::of_produced(&self.id, queue, &bad, record)
+        }))
     }
 
     /// Decides about a record of which only the error is known.
@@ -176,8 +206,11 @@ impl Tolerance {
     fn judge(&self, bad: &BadRecord, record: Option<&dyn fmt::Display>) -> Result<(), TaskFailure> {
         if self.policy.log && is_about_a_record(&bad.error) {
             self.log(bad, record);
+            self.errors().logged();
         }
-        match self.takes(&bad.error) {
+        let skips = self.takes(&bad.error);
+        self.errors().failed(1, skips);
+        match skips {
             true => Ok(()),
             false => Err((&bad.error).into()),
         }

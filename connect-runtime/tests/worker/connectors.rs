@@ -80,6 +80,7 @@ async fn misbehave(mode: &str) -> Result<(), ConnectError> {
             Ok(())
         }
         "hang" => std::future::pending().await,
+        "outage" => Err(ConnectError::retriable("the outside world is away")),
         _ => Ok(()),
     }
 }
@@ -93,7 +94,10 @@ struct Numbers {
 impl SourceConnector for Numbers {
     async fn start(&mut self, _: ConnectorContext, config: &ConfigMap) -> Result<(), ConnectError> {
         self.config = config.clone();
-        Ok(())
+        match config.get("mode").map(String::as_str) {
+            Some("no-connector") => Err(ConnectError::fatal("it cannot begin")),
+            _ => Ok(()),
+        }
     }
 
     fn task_configs(&self, _: usize) -> Result<Vec<ConfigMap>, ConnectError> {
@@ -145,7 +149,7 @@ impl SourceTask for NumbersTask {
         config: &ConfigMap,
     ) -> Result<(), ConnectError> {
         let config = NumbersConfig::parse(config)?;
-        if config.mode == "configuration" {
+        if ["configuration", "outage"].contains(&config.mode.as_str()) {
             misbehave(&config.mode).await?;
         }
         if let Some(offset) = context.offset(&partition()).await? {

@@ -151,6 +151,14 @@ impl Producer {
         Ok(shared.append(&topic, &records, total, reserved))
     }
 
+    /// The bytes of records that were accepted and are not settled yet, as counted against
+    /// [`buffer_bytes`](ProducerConfig::buffer_bytes).
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        let free = self.shared.budget.available_permits();
+        self.shared.budget_bytes.saturating_sub(free)
+    }
+
     /// Whether [`send`](Producer::send) needs no metadata before it accepts records for a topic.
     /// What it may still wait for then, room in the buffer, needs no connection, so that it may be
     /// called within another runtime than the one whose tasks are the producer's.
