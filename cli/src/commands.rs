@@ -5,6 +5,8 @@ pub mod cluster;
 pub mod configs;
 pub mod connectors;
 pub mod consume;
+pub mod dlq;
+pub mod explain;
 pub mod groups;
 pub mod leader_election;
 pub mod links;
@@ -58,6 +60,11 @@ pub fn command_line() -> Command {
         .subcommand(connectors::command())
         .subcommand(offsets::command())
         .subcommand(loggers::command())
+        .subcommand(dlq::command())
+        .subcommand(
+            explain::Arguments::augment_args(Command::new("explain"))
+                .about("Show what a connector's file means, without running anything"),
+        )
         .subcommand(broker::command())
         .subcommand(
             topics::Arguments::augment_args(Command::new("topics"))
@@ -110,6 +117,8 @@ pub fn dispatch(invocation: Invocation) -> Result<ExitCode, CliError> {
         ["connectors", action] => connectors::run(action, &invocation),
         ["offsets", action] => offsets::run(action, &invocation),
         ["loggers", action] => loggers::run(action, &invocation),
+        ["dlq", action] => dlq::run(action, &invocation),
+        ["explain"] => explain::run(&arguments(&invocation)?),
         ["broker", "start"] => broker::start(&arguments(&invocation)?, &invocation),
         ["broker", "stop"] => broker::stop(&arguments(&invocation)?),
         ["topics"] => topics::run(&arguments(&invocation)?, &invocation),
