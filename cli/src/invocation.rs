@@ -274,6 +274,14 @@ mod tests {
     }
 
     #[test]
+    fn an_id_may_begin_with_a_dash() {
+        let id = "-d1zqv7_TWSWv35th68I4g";
+        let invocation = parse(&["connect", "topics", "--describe", "--topic-id", id]).unwrap();
+        let found = invocation.matches.get_one::<String>("topic_id");
+        assert_eq!(found.map(String::as_str), Some(id));
+    }
+
+    #[test]
     fn every_kafka_name_has_its_command() {
         let root = commands::command_line();
         for (name, path) in KAFKA_NAMES {
