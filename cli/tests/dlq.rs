@@ -7,7 +7,7 @@ mod world;
 
 use serde_json::Value;
 use world::job::{Job, Running};
-use world::{Run, connect};
+use world::{Run, connect, wait_for};
 
 const SINK: &str = "local-file-sink";
 const QUEUE: &str = "\"value.converter\" = \"json\"\n\"value.converter.schemas.enable\" = false\n\
@@ -141,4 +141,63 @@ fn a_connector_without_a_queue_is_told_how_to_have_one() {
         let run = connect(&words);
         assert_eq!(run.code, 2, "{words:?}: {}", run.stderr);
     }
+}
+
+#[test]
+fn what_was_mended_is_replayed_once_and_never_goes_in_circles() {
+    let (job, running) = start(QUEUE);
+    job.append("{ two\n3\n");
+    job.expect("3\n");
+    let shown = dlq(&job, &running, &["replay", SINK, "--dry-run"]);
+    let words: Vec<&str> = done(&shown).split_whitespace().collect();
+    assert_eq!(
+        words.join(" "),
+        "0:0 connect-test-0@0 would go to connect-test-0"
+    );
+
+    // Not mended yet: it fails again, and stays then.
+    let sent = dlq(&job, &running, &["replay", SINK]);
+    assert_eq!(done(&sent), "1 replayed\n");
+    wait_for("the record to fail again", || {
+        let list = dlq(&job, &running, &["ls", SINK, "--no-headers"]);
+        done(&list).lines().count() == 2
+    });
+    let guarded = dlq(&job, &running, &["replay", SINK]);
+    assert_eq!(done(&guarded), "0 replayed, 1 left\n");
+    assert!(
+        guarded
+            .stderr
+            .contains("letter 0:1 stays: it was replayed before"),
+        "{}",
+        guarded.stderr
+    );
+    let nothing = dlq(&job, &running, &["replay", SINK]);
+    assert_eq!(done(&nothing), "0 replayed\n");
+
+    // Text needs no JSON.
+    let sink = std::fs::read_to_string(job.path("file-sink.toml")).unwrap();
+    let mended = sink
+        .replace(
+            "\"value.converter\" = \"json\"",
+            "\"value.converter\" = \"string\"",
+        )
+        .replace("\"value.converter.schemas.enable\" = false\n", "");
+    job.write("mended.toml", &mended);
+    done(&running.connect(&job, &["connectors", "apply", "mended.toml"]));
+    let again = dlq(
+        &job,
+        &running,
+        &["replay", SINK, "--again", "--from-beginning"],
+    );
+    assert_eq!(done(&again), "2 replayed\n");
+    job.expect("3\n{ two\n{ two\n");
+
+    let source = dlq(
+        &job,
+        &running,
+        &["replay", "local-file-source", "--topic", "dead"],
+    );
+    assert_eq!(source.code, 1);
+    assert!(source.stderr.contains("--to-topic"), "{}", source.stderr);
+    assert_eq!(running.interrupt(), Some(0));
 }

@@ -2,6 +2,7 @@
 
 mod letter;
 mod queue;
+mod replay;
 
 use clap::{Args, Command};
 use serde_json::Value;
@@ -19,7 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   connect dlq ls local-file-sink
   connect dlq show local-file-sink 0:17
-  connect dlq ls local-file-sink -o json
+  connect dlq replay local-file-sink --dry-run
 
 Exit codes: 0 done, 1 refused or nobody there, 2 not understood.";
 
@@ -83,6 +84,11 @@ pub fn command() -> Command {
             ShowArguments::augment_args(Command::new("show"))
                 .about("Show letters as a whole, with key, value, headers and error"),
         )
+        .subcommand(
+            replay::Arguments::augment_args(Command::new("replay"))
+                .about("Send letters to where they were read, once what was wrong is mended")
+                .after_help(replay::NOTES),
+        )
 }
 
 /// Does what the arguments ask for.
@@ -100,6 +106,7 @@ pub fn run(action: &str, invocation: &Invocation) -> Result<(), CliError> {
                     letter::table(letters, form)
                 })
             }
+            "replay" => replay::run(&commands::arguments(invocation)?, invocation).await,
             _ => {
                 let arguments: ShowArguments = commands::arguments(invocation)?;
                 let selection = match &arguments.letter {
@@ -133,13 +140,9 @@ async fn read(
     let read = queue::read(&client, &topic, selection).await;
     client.close().await;
     let mut letters = read?;
-    let is_own = |letter: &Letter| {
-        let connector = letter.context("connector.name");
-        common.all || connector.is_none_or(|connector| connector == common.name)
-    };
     let all = letters.len();
     if matches!(selection, Selection::Newest(_)) {
-        letters.retain(is_own);
+        letters.retain(|letter| common.all || letter.is_of(&common.name));
     }
     if letters.len() < all {
         output::note(&format!(

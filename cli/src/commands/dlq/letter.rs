@@ -4,7 +4,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kafka_client::Record;
+use kafka_client::{Header, Record};
 use serde_json::{Map, Value, json};
 
 use crate::listing::{FormArguments, columns, plain};
@@ -50,19 +50,32 @@ impl Letter {
         Some(String::from_utf8_lossy(value).into_owned())
     }
 
+    /// The connector that wrote it, if it says so.
+    pub(super) fn is_of(&self, connector: &str) -> bool {
+        let name = self.context("connector.name");
+        name.is_none_or(|name| name == connector)
+    }
+
     /// How it is named: the queue's partition and the offset there.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}:{}", self.partition, self.record.offset)
     }
 
     /// Where it was read, or should have been written.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let Some(topic) = self.context("topic") else {
             return "-".to_owned();
         };
         let partition = self.context("partition").map(|number| format!("-{number}"));
         let offset = self.context("offset").map(|offset| format!("@{offset}"));
         plain(&(topic + &partition.unwrap_or_default() + &offset.unwrap_or_default()))
+    }
+
+    /// The headers that are the record's own, as they are.
+    pub(super) fn without_context(&self) -> Vec<Header> {
+        let headers = self.record.headers.iter();
+        let own = headers.filter(|header| !header.key.starts_with(PREFIX.as_bytes()));
+        own.cloned().collect()
     }
 
     /// The headers that are the record's own.
@@ -195,7 +208,6 @@ fn quoted(bytes: Option<&[u8]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kafka_client::Header;
 
     fn letter(headers: &[(&str, &str)]) -> Letter {
         let headers = headers.iter().map(|(key, value)| Header {

@@ -62,18 +62,17 @@ pub(super) async fn topic_of(rest: &Rest, name: &str) -> Result<String, CliError
     }
 }
 
-/// The selected letters, the oldest first.
-pub(super) async fn read(
-    client: &Client,
-    topic: &str,
-    selection: Selection,
-) -> Result<Vec<Letter>, CliError> {
+/// Offsets of partitions: from the first up to and without the second.
+pub(super) type Spans = BTreeMap<TopicPartition, (i64, i64)>;
+
+/// All that is in a queue; nothing if there is no such topic yet.
+pub(super) async fn bounds(client: &Client, topic: &str) -> Result<Spans, CliError> {
     let admin = client.admin();
     let topics = [topic.to_owned()];
     let described = admin.describe_topics(&topics).await?;
     let mut partitions = Vec::new();
-    for (_, topic_description) in described {
-        match topic_description {
+    for (_, found) in described {
+        match found {
             Ok(description) => partitions.extend(
                 description
                     .partitions
@@ -87,9 +86,21 @@ pub(super) async fn read(
     }
     let first = groups::listed(&admin, &partitions, OffsetSpec::Earliest).await?;
     let end = groups::listed(&admin, &partitions, OffsetSpec::Latest).await?;
-    let mut spans: BTreeMap<TopicPartition, (i64, i64)> = BTreeMap::new();
-    for (partition, first) in first {
+    let both = first.into_iter().map(|(partition, first)| {
         let end = end.get(&partition).copied().unwrap_or(first);
+        (partition, (first, end))
+    });
+    Ok(both.collect())
+}
+
+/// The selected letters, the oldest first.
+pub(super) async fn read(
+    client: &Client,
+    topic: &str,
+    selection: Selection,
+) -> Result<Vec<Letter>, CliError> {
+    let mut spans = Spans::new();
+    for (partition, (first, end)) in bounds(client, topic).await? {
         let span = match selection {
             Selection::Newest(max) => (first.max(end - i64::from(max)), end),
             Selection::One {
@@ -125,10 +136,7 @@ pub(super) async fn read(
 }
 
 /// All records within offsets, from the first of each span up to and without the second.
-async fn read_spans(
-    client: &Client,
-    spans: BTreeMap<TopicPartition, (i64, i64)>,
-) -> Result<Vec<Letter>, CliError> {
+pub(super) async fn read_spans(client: &Client, spans: Spans) -> Result<Vec<Letter>, CliError> {
     let mut letters = Vec::new();
     if spans.is_empty() {
         return Ok(letters);
