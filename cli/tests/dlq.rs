@@ -201,3 +201,28 @@ fn what_was_mended_is_replayed_once_and_never_goes_in_circles() {
     assert!(source.stderr.contains("--to-topic"), "{}", source.stderr);
     assert_eq!(running.interrupt(), Some(0));
 }
+
+#[test]
+fn a_replay_goes_on_where_the_last_one_ended() {
+    let (job, running) = start(QUEUE);
+    job.append("{ two\n{ four\n5\n");
+    job.expect("5\n");
+    let words = ["replay", SINK, "--max", "1", "--to-topic", "mended"];
+    let first = dlq(&job, &running, &words);
+    assert_eq!(done(&first), "1 replayed\n");
+    assert!(first.stderr.contains("run it again"), "{}", first.stderr);
+    assert_eq!(done(&dlq(&job, &running, &words)), "1 replayed\n");
+    assert_eq!(done(&dlq(&job, &running, &words)), "0 replayed\n");
+    let broker = running.broker();
+    let consume = [
+        "consume",
+        "--topic",
+        "mended",
+        "--from-beginning",
+        "--max-messages",
+        "2",
+    ];
+    let consumed = connect(&[&consume[..], &["--bootstrap-server", &broker]].concat());
+    assert_eq!(done(&consumed), "{ two\n{ four\n");
+    assert_eq!(running.interrupt(), Some(0));
+}

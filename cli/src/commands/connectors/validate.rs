@@ -19,12 +19,13 @@ pub(super) struct Arguments {
     /// Where the worker is.
     #[command(flatten)]
     rest: RestArguments,
-    /// table: what is wrong, with its place; json or yaml: all that the worker answers.
+    /// A table of what is wrong, with its place; or all that the worker answers.
     #[arg(
         long = "output",
         short = 'o',
-        value_name = "FORM",
-        default_value = "table"
+        value_name = "table|json|yaml",
+        default_value = "table",
+        hide_possible_values = true
     )]
     form: Form,
     /// A connector's file: .toml, .properties or .json.

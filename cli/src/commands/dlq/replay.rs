@@ -24,14 +24,16 @@ use crate::rest::{self, RestArguments};
 use crate::{CliError, output, worker_cluster};
 
 pub(super) const NOTES: &str = "\
-Records go to the topic and partition where they were read, behind all others, with their key, value,
-headers and timestamp. Whoever else reads the topic gets them as well; --to-topic sends them elsewhere.
-The group dlq-replay-NAME keeps how far it has come; the next run goes on there.";
+Records go behind all others of the topic and partition where they were read,
+with their key, value, headers and timestamp. Whoever else reads the topic gets
+them as well; --to-topic sends them elsewhere. The group dlq-replay-NAME keeps
+how far it has come, and the next run goes on there.";
 
 /// Says on a record how often it was replayed.
 const GUARD: &str = "__connect.replays";
-/// How many letters are sent before it is committed that they were.
-const CHUNK: usize = 500;
+/// How many letters are read and sent before it is committed that they were. It bounds what is held in
+/// memory, and what an interruption sends twice.
+const CHUNK: i64 = 200;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Arguments of `connect dlq replay`.
@@ -106,89 +108,119 @@ async fn replay(arguments: &Arguments, client: &Client, queue: &str) -> Result<(
     let group = format!("dlq-replay-{}", arguments.name);
     let bounds = queue::bounds(client, queue).await?;
     let committed = client.admin().list_group_offsets(&group).await?;
-    let spans: Spans = bounds
-        .into_iter()
-        .map(|(partition, (first, end))| {
-            let done = committed.get(&partition).map(|done| done.offset);
-            // Behind the end is what was committed for another topic of this name.
-            let done = done.filter(|done| !arguments.from_beginning && *done <= end);
-            let from = done.map_or(first, |done| done.max(first));
-            let most = from.saturating_add(i64::from(arguments.max));
-            (partition, (from, end.min(most)))
-        })
-        .filter(|(_, (from, end))| from < end)
-        .collect();
-    let mut letters = queue::read_spans(client, spans).await?;
-    // What is committed of a partition is everything before it, so each is gone through in order.
-    letters.sort_by_key(|letter| (letter.partition, letter.record.offset));
-    letters.truncate(arguments.max as usize);
-    if arguments.dry_run {
-        return show(arguments, &letters);
+    let mut replay = Replay {
+        arguments,
+        client,
+        group: &group,
+        producer: Producer::new(client.clone(), ProducerConfig::default())?,
+        room: i64::from(arguments.max),
+        sent: 0,
+        left: 0,
+    };
+    let mut result = Ok(());
+    for (partition, (first, end)) in bounds {
+        let done = committed.get(&partition).map(|done| done.offset);
+        // Behind the end is what was committed for another topic of this name.
+        let done = done.filter(|done| !arguments.from_beginning && *done <= end);
+        let from = done.map_or(first, |done| done.max(first));
+        result = replay.partition(&partition, from, end).await;
+        if result.is_err() {
+            break;
+        }
     }
-    let producer = Producer::new(client.clone(), ProducerConfig::default())?;
-    let result = send_all(arguments, client, &producer, (queue, &group), &letters).await;
+    let Replay {
+        producer,
+        room,
+        sent,
+        left,
+        ..
+    } = replay;
     producer.close(CLOSE_TIMEOUT).await;
-    result
+    result?;
+    if !arguments.dry_run {
+        let stayed = match left {
+            0 => String::new(),
+            left => format!(", {left} left"),
+        };
+        output::line(&format!("{sent} replayed{stayed}"))?;
+    }
+    if room == 0 {
+        output::note("there may be more; run it again to go on, or with a larger --max");
+    }
+    Ok(())
 }
 
-/// Sends and commits chunk by chunk.
-async fn send_all(
-    arguments: &Arguments,
-    client: &Client,
-    producer: &Producer,
-    (queue, group): (&str, &str),
-    letters: &[Letter],
-) -> Result<(), CliError> {
-    let (mut sent, mut left) = (0_usize, 0_usize);
-    for chunk in letters.chunks(CHUNK) {
+/// One run of the command.
+struct Replay<'a> {
+    arguments: &'a Arguments,
+    client: &'a Client,
+    group: &'a str,
+    producer: Producer,
+    /// How many letters may still be looked at.
+    room: i64,
+    sent: usize,
+    left: usize,
+}
+
+impl Replay<'_> {
+    /// Goes through one partition of the queue, chunk by chunk.
+    async fn partition(
+        &mut self,
+        partition: &TopicPartition,
+        mut from: i64,
+        end: i64,
+    ) -> Result<(), CliError> {
+        while from < end && self.room > 0 {
+            let to = end.min(from + CHUNK.min(self.room));
+            self.room -= to - from;
+            let span = Spans::from([(partition.clone(), (from, to))]);
+            let mut letters = queue::read_spans(self.client, span).await?;
+            letters.sort_by_key(|letter| letter.record.offset);
+            if self.arguments.dry_run {
+                show(self.arguments, &letters)?;
+            } else {
+                self.send(&letters).await?;
+                let done = [(partition.clone(), OffsetAndMetadata::new(to))];
+                let admin = self.client.admin();
+                admin.alter_group_offsets(self.group, &done).await?;
+            }
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Sends what is to be sent, and waits until all of it is acknowledged.
+    async fn send(&mut self, letters: &[Letter]) -> Result<(), CliError> {
         let mut by_topic: BTreeMap<String, Vec<ProducerRecord>> = BTreeMap::new();
-        for letter in chunk {
-            match fate(arguments, letter) {
+        for letter in letters {
+            match fate(self.arguments, letter) {
                 Fate::Send { topic, partition } => {
-                    sent += 1;
                     let record = record(letter, partition);
                     by_topic.entry(topic).or_default().push(record);
                 }
                 Fate::Leave(why) => {
-                    left += 1;
+                    self.left += 1;
                     output::note(&format!("letter {} stays: {why}", letter.name()));
                 }
                 Fate::Ignore => {}
             }
         }
         for (topic, records) in by_topic {
-            let delivery = producer.send(&Arc::from(topic.as_str()), records).await?;
+            let count = records.len();
+            let delivery = self
+                .producer
+                .send(&Arc::from(topic.as_str()), records)
+                .await?;
             delivery.await.map_err(|error| {
                 CliError::failed(format!(
-                    "error: topic {topic}: {error}; nothing is lost, run it again when that is mended (up to \
-                     {CHUNK} records may come twice then)"
+                    "error: topic {topic}: {error}; nothing is lost, run it again when that is mended (up \
+                     to {CHUNK} records may come twice then)"
                 ))
             })?;
+            self.sent += count;
         }
-        let ends: BTreeMap<i32, i64> = chunk
-            .iter()
-            .map(|letter| (letter.partition, letter.record.offset + 1))
-            .collect();
-        let ends: Vec<_> = ends
-            .into_iter()
-            .map(|(partition, end)| {
-                (
-                    TopicPartition::new(queue, partition),
-                    OffsetAndMetadata::new(end),
-                )
-            })
-            .collect();
-        client.admin().alter_group_offsets(group, &ends).await?;
+        Ok(())
     }
-    let stayed = match left {
-        0 => String::new(),
-        left => format!(", {left} left"),
-    };
-    output::line(&format!("{sent} replayed{stayed}"))?;
-    if letters.len() == arguments.max as usize {
-        output::note("there may be more; run it again to go on");
-    }
-    Ok(())
 }
 
 fn fate(arguments: &Arguments, letter: &Letter) -> Fate {
