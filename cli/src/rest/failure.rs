@@ -60,6 +60,9 @@ fn advice(status: u16, message: &str) -> Option<&'static str> {
         {
             Some("see which there are with 'connect connectors list'")
         }
+        404 if says("invalid log level") => {
+            Some("levels are OFF, ERROR, WARN, INFO, DEBUG and TRACE")
+        }
         500 if says("Request timed out") => {
             Some("see later how it is with 'connect connectors list'")
         }

@@ -105,7 +105,7 @@ fn text(found: &Value, form: FormArguments) -> String {
         let id = task.get("id").map(Value::to_string).unwrap_or_default();
         let mut state = status::field(task, "state").to_owned();
         for [name, text] in details(task).filter(|[name, _]| name != "Error:") {
-            state += &format!(", {} {text}", name.trim_end_matches(':').to_lowercase());
+            state += &format!(", {}: {text}", name.trim_end_matches(':').to_lowercase());
         }
         [format!("  {id}"), plain(&state)]
     });

@@ -48,10 +48,10 @@ fn text(all: &Map<String, Value>, form: FormArguments) -> String {
             status::running(status),
             status::field(own, "worker_id").to_owned(),
             status::field(config, "connector.class").to_owned(),
-            status::error(status).unwrap_or_default(),
+            status::why(status).unwrap_or_default(),
         ]
     });
-    let names = ["NAME", "TYPE", "STATE", "TASKS", "WORKER", "CLASS", "ERROR"];
+    let names = ["NAME", "TYPE", "STATE", "TASKS", "WORKER", "CLASS", "WHY"];
     match form.is_wide() {
         true => form.table(names, rows.collect()),
         false => {

@@ -48,17 +48,29 @@ pub(super) fn running(status: &Value) -> String {
     format!("{}/{}", tasks.iter().filter(runs).count(), tasks.len())
 }
 
-/// The first line of the first error of a connector's parts.
-pub(super) fn error(status: &Value) -> Option<String> {
-    let mut traces = parts(status).filter_map(|part| part.get("trace")?.as_str());
-    let first = traces.next()?.lines().next().unwrap_or_default();
-    Some(plain(first))
+/// Why a connector is not simply running: the first line of the first error of its parts, or what one of
+/// them waits for.
+pub(super) fn why(status: &Value) -> Option<String> {
+    let first = |name: &str| parts(status).find_map(|part| part.get(name)?.as_str());
+    let text = first("trace").or_else(|| first("waiting"))?;
+    Some(plain(text.lines().next().unwrap_or_default()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_error_says_more_than_what_is_waited_for() {
+        let waiting = json!({"state": "RUNNING", "waiting": "for a file"});
+        let failed = json!({"state": "FAILED", "trace": "no digit\n\tat line 2"});
+        let status = |tasks: &[&Value]| json!({"connector": {"state": "RUNNING"}, "tasks": tasks});
+        assert_eq!(why(&status(&[])), None);
+        assert_eq!(why(&status(&[&waiting])).as_deref(), Some("for a file"));
+        let both = status(&[&waiting, &failed]);
+        assert_eq!(why(&both).as_deref(), Some("no digit"));
+    }
 
     #[test]
     fn a_connector_is_as_its_worst_part() {
