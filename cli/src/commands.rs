@@ -3,11 +3,16 @@
 pub mod broker;
 pub mod cluster;
 pub mod configs;
+pub mod connectors;
 pub mod consume;
+pub mod dlq;
+pub mod explain;
 pub mod groups;
 pub mod leader_election;
 pub mod links;
+pub mod loggers;
 pub mod metadata_quorum;
+pub mod offsets;
 pub mod plugins;
 pub mod produce;
 pub mod reassign;
@@ -29,11 +34,21 @@ Examples:
 
 The tools take the flags of Kafka's tools; 'connect links DIR' makes links under Kafka's names.";
 
+/// All commands fit on a screen; what else an overview has can be left out.
+const TEMPLATE: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Commands:
+{subcommands}{after-help}";
+
 /// The whole command line of `connect`.
 pub fn command_line() -> Command {
     Command::new("connect")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Kafka Connect with a Kafka-compatible broker, in one program")
+        .help_template(TEMPLATE)
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -41,6 +56,14 @@ pub fn command_line() -> Command {
         .subcommand(
             standalone::Arguments::augment_args(Command::new("standalone"))
                 .about("Run connectors, with an embedded broker unless one is configured"),
+        )
+        .subcommand(connectors::command())
+        .subcommand(offsets::command())
+        .subcommand(loggers::command())
+        .subcommand(dlq::command())
+        .subcommand(
+            explain::Arguments::augment_args(Command::new("explain"))
+                .about("Show what a connector's file means, without running anything"),
         )
         .subcommand(broker::command())
         .subcommand(
@@ -91,6 +114,11 @@ pub fn dispatch(invocation: Invocation) -> Result<ExitCode, CliError> {
     let path: Vec<&str> = invocation.path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["standalone"] => return Ok(standalone::run(arguments(&invocation)?, &invocation)),
+        ["connectors", action] => connectors::run(action, &invocation),
+        ["offsets", action] => offsets::run(action, &invocation),
+        ["loggers", action] => loggers::run(action, &invocation),
+        ["dlq", action] => dlq::run(action, &invocation),
+        ["explain"] => explain::run(&arguments(&invocation)?),
         ["broker", "start"] => broker::start(&arguments(&invocation)?, &invocation),
         ["broker", "stop"] => broker::stop(&arguments(&invocation)?),
         ["topics"] => topics::run(&arguments(&invocation)?, &invocation),
@@ -112,6 +140,7 @@ pub fn dispatch(invocation: Invocation) -> Result<ExitCode, CliError> {
     .map(|()| ExitCode::SUCCESS)
 }
 
+/// The arguments of the command that was asked for.
 fn arguments<T: FromArgMatches>(invocation: &Invocation) -> Result<T, CliError> {
     Ok(T::from_arg_matches(&invocation.matches)?)
 }

@@ -1,7 +1,9 @@
 //! What ends a command early, and the exit code it gives.
 //!
 //! Kafka's tools exit with 1 whatever went wrong; `connect-standalone` has 1 for wrong usage, 2 when
-//! the worker cannot start and 3 when a connector cannot be created.
+//! the worker cannot start and 3 when a connector cannot be created. Commands that Kafka does not have
+//! tell apart what a script has to tell apart: 1 when it could not be done, 2 when it was not
+//! understood.
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -16,10 +18,17 @@ pub enum CliError {
         message: String,
         /// The command to ask for help, such as `connect topics`.
         command: String,
+        /// The exit code.
+        code: u8,
     },
-    /// clap has something to say: a wrong argument (exit code 1), or the help that was asked for (0).
-    #[error("{0}")]
-    Arguments(Box<clap::Error>),
+    /// clap has something to say: a wrong argument, or the help that was asked for (exit code 0).
+    #[error("{error}")]
+    Arguments {
+        /// What it says.
+        error: Box<clap::Error>,
+        /// The exit code for a wrong argument.
+        code: u8,
+    },
     /// The command was understood and could not be done.
     #[error("{message}")]
     Failed {
@@ -45,20 +54,32 @@ impl CliError {
         }
     }
 
+    /// What clap says, with the exit code of the command for a wrong argument.
+    pub fn arguments(error: clap::Error, code: u8) -> Self {
+        Self::Arguments {
+            error: Box::new(error),
+            code,
+        }
+    }
+
     /// Says what happened on standard error and gives the exit code.
     pub fn report(&self) -> ExitCode {
         match self {
-            Self::Usage { message, command } => {
+            Self::Usage {
+                message,
+                command,
+                code,
+            } => {
                 complain(&format!(
                     "error: {message}\n\nFor more information, try '{command} --help'.\n"
                 ));
-                ExitCode::from(1)
+                ExitCode::from(*code)
             }
-            Self::Arguments(error) => {
+            Self::Arguments { error, code } => {
                 // Help and version go to standard output, errors to standard error; clap knows which.
                 if error.use_stderr() {
                     complain(&error.to_string());
-                    return ExitCode::from(1);
+                    return ExitCode::from(*code);
                 }
                 match crate::output::print(&error.to_string()) {
                     Ok(()) | Err(Self::OutputClosed) => ExitCode::SUCCESS,
@@ -77,7 +98,7 @@ impl CliError {
 
 impl From<clap::Error> for CliError {
     fn from(error: clap::Error) -> Self {
-        Self::Arguments(Box::new(error))
+        Self::arguments(error, 1)
     }
 }
 

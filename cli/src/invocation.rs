@@ -26,6 +26,10 @@ pub const KAFKA_NAMES: [(&str, &[&str]); 12] = [
     ("connect-standalone", &["standalone"]),
 ];
 
+/// Commands that Kafka has no name for. Their exit code for wrong arguments is 2, as that of most
+/// programs, so that a script can tell it from a refusal.
+const OWN_COMMANDS: [&str; 5] = ["connectors", "dlq", "explain", "loggers", "offsets"];
+
 const NO_ZOOKEEPER: &str = "--zookeeper is gone, as since Kafka 4.0: there is no ZooKeeper, the brokers keep the \
     cluster's metadata themselves; use --bootstrap-server HOST:PORT with the address of a broker, usually port 9092";
 
@@ -41,6 +45,8 @@ pub struct Invocation {
     /// Whether it was called by one of Kafka's names, so that Kafka's rules apply where ours are
     /// softer (`--bootstrap-server` is mandatory).
     pub kafka_name: bool,
+    /// The exit code for arguments that make no sense.
+    usage_code: u8,
 }
 
 impl Invocation {
@@ -64,6 +70,7 @@ impl Invocation {
             return Err(CliError::Usage {
                 message: NO_ZOOKEEPER.to_owned(),
                 command,
+                code: 1,
             });
         }
         match called {
@@ -109,17 +116,22 @@ impl Invocation {
             matches,
             display,
             kafka_name: true,
+            usage_code: 1,
         })
     }
 
     fn parse_plain(root: Command, rest: Vec<OsString>) -> Result<Self, CliError> {
+        let usage_code = usage_code(&rest);
         let (leaf, depth) = leaf(&root, &rest);
         let (names, options) = rest.split_at_checked(depth).unwrap_or((&rest, &[]));
         let options = long_options(leaf, options.to_vec());
         let with_name = std::iter::once(OsString::from("connect"))
             .chain(names.iter().cloned())
             .chain(options);
-        let mut matches = root.infer_long_args(true).try_get_matches_from(with_name)?;
+        let mut matches = root
+            .infer_long_args(true)
+            .try_get_matches_from(with_name)
+            .map_err(|error| CliError::arguments(error, usage_code))?;
         let mut path = Vec::new();
         while let Some((name, inner)) = matches.remove_subcommand() {
             path.push(name);
@@ -134,6 +146,7 @@ impl Invocation {
             matches,
             display,
             kafka_name: false,
+            usage_code,
         })
     }
 
@@ -142,7 +155,16 @@ impl Invocation {
         CliError::Usage {
             message: message.into(),
             command: self.display.clone(),
+            code: self.usage_code,
         }
+    }
+}
+
+fn usage_code(arguments: &[OsString]) -> u8 {
+    let command = arguments.first().and_then(|name| name.to_str());
+    match command.is_some_and(|name| OWN_COMMANDS.contains(&name)) {
+        true => 2,
+        false => 1,
     }
 }
 
@@ -249,6 +271,14 @@ mod tests {
         assert!(invocation.matches.get_flag("daemon"));
         let invocation = parse(&["connect", "broker", "start", "-daemon", "server.toml"]).unwrap();
         assert!(invocation.matches.get_flag("daemon"));
+    }
+
+    #[test]
+    fn an_id_may_begin_with_a_dash() {
+        let id = "-d1zqv7_TWSWv35th68I4g";
+        let invocation = parse(&["connect", "topics", "--describe", "--topic-id", id]).unwrap();
+        let found = invocation.matches.get_one::<String>("topic_id");
+        assert_eq!(found.map(String::as_str), Some(id));
     }
 
     #[test]

@@ -8,16 +8,21 @@
 mod allocator;
 pub mod commands;
 pub mod connection;
+pub mod connector_file;
 pub mod daemon;
 pub mod error;
 pub mod identifier;
 pub mod interruption;
 pub mod invocation;
+pub mod listing;
 pub mod moment;
 pub mod output;
 pub mod pid_file;
 pub mod properties;
+pub mod rest;
 pub mod table;
+pub mod worker_cluster;
+pub mod yaml;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

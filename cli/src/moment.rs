@@ -23,6 +23,30 @@ pub fn parse_datetime(text: &str) -> Option<i64> {
     Some(local_ms - zone_offset(zone)?)
 }
 
+/// `YYYY-MM-DDThh:mm:ss.SSSZ` of milliseconds since 1970, as [`parse_datetime`] reads it.
+pub fn datetime(unix_ms: i64) -> String {
+    let (days, of_day) = (unix_ms.div_euclid(DAY_MS), unix_ms.rem_euclid(DAY_MS));
+    // Years are counted from March, so that the leap day is a year's last; 400 of them are an era.
+    let from_march = days + 719_468;
+    let (era, of_era) = (
+        from_march.div_euclid(146_097),
+        from_march.rem_euclid(146_097),
+    );
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (seconds, millis) = (of_day / 1000, of_day % 1000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
+}
+
 /// Parses an ISO 8601 duration such as `P7D`, `PT30M` or `P1DT2H3.5S`, into milliseconds.
 /// Years and months have no fixed length and are refused.
 pub fn parse_duration(text: &str) -> Option<i64> {
@@ -149,6 +173,22 @@ mod tests {
             Some(1_709_209_815_250)
         );
         assert_eq!(parse_datetime("2024-02-29T12:30"), Some(1_709_209_800_000));
+    }
+
+    #[test]
+    fn a_point_in_time_is_written_as_it_is_read() {
+        assert_eq!(datetime(0), "1970-01-01T00:00:00.000Z");
+        for text in [
+            "2024-02-29T12:30:15.250Z",
+            "2000-12-31T23:59:59.999Z",
+            "1969-03-01T00:00:00.001Z",
+        ] {
+            assert_eq!(datetime(parse_datetime(text).unwrap()), text);
+        }
+        // What records may hold, however odd.
+        for odd in [i64::MIN, i64::MAX] {
+            assert!(datetime(odd).ends_with('Z'));
+        }
     }
 
     #[test]

@@ -15,9 +15,7 @@ use world::{wait_for, wait_for_content};
 
 /// The shipped job, its REST interface on a free port.
 fn job() -> Job {
-    let job = Job::new(["worker.toml", "file-source.toml", "file-sink.toml"]);
-    configure(&job, "listeners = \"http://127.0.0.1:0\"");
-    job
+    Job::with_rest(["worker.toml", "file-source.toml", "file-sink.toml"])
 }
 
 fn configure(job: &Job, line: &str) {

@@ -48,7 +48,8 @@ const KEY_TAILS: [&str; 9] = [
 static KNOWN: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// Whether the value of a key is a secret, by its name.
-pub(crate) fn is_secret_key(key: &str) -> bool {
+#[must_use]
+pub fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace(['-', '_'], ".");
     let last = key.rsplit('.').next().unwrap_or_default();
     let is_tail = |tail: &str| {

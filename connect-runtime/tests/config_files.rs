@@ -344,6 +344,14 @@ fn the_environment_wins_and_shows_as_origin() {
     );
 }
 
+#[test]
+fn where_the_commands_find_a_worker_is_no_key_of_one() {
+    let mut settings = parse(Format::Toml, "w.toml", "");
+    let url = ("CONNECT_URL".to_owned(), "http://127.0.0.1:8083".to_owned());
+    apply_environment(&mut settings, [url]);
+    assert_eq!(settings.iter().count(), 0);
+}
+
 #[tokio::test]
 async fn a_file_that_cannot_be_read_says_so() {
     let problems = Settings::read("no/such/file.toml".as_ref())

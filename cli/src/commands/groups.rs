@@ -5,6 +5,8 @@ mod describe;
 mod list;
 mod reset;
 
+pub(super) use reset::{listed, partitions_of, since};
+
 use std::path::PathBuf;
 use std::time::Duration;
 

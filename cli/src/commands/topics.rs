@@ -37,8 +37,8 @@ pub struct Arguments {
     /// The topic; except with --create also a regular expression, or several with commas.
     #[arg(long)]
     pub topic: Option<String>,
-    /// The topic's id, with --describe.
-    #[arg(long, value_name = "ID")]
+    /// The topic's id, with --describe; it may begin with a dash.
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub topic_id: Option<String>,
     /// How many partitions [default with --create: the broker's num.partitions].
     #[arg(long, value_name = "N")]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::wait_for_content;
+use super::{Run, run_in, wait_for_content};
 
 /// How long anything may take.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -44,6 +44,25 @@ impl Job {
             folder,
             files: files.to_vec(),
         }
+    }
+
+    /// The same with the REST interface on a free port.
+    pub fn with_rest(files: [&'static str; 3]) -> Self {
+        let job = Self::new(files);
+        let worker = job.path(files[0]);
+        let text = fs::read_to_string(&worker).unwrap();
+        // Top-level keys come before the first table.
+        fs::write(
+            worker,
+            format!("listeners = \"http://127.0.0.1:0\"\n{text}"),
+        )
+        .unwrap();
+        job
+    }
+
+    /// Writes a file into the folder.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
     }
 
     /// The path of a file in the folder.
@@ -95,12 +114,31 @@ impl Job {
 }
 
 impl Running {
+    /// Where its REST interface is.
+    pub fn url(&self) -> &str {
+        let mut lines = self.banner.iter();
+        let url = lines.find_map(|line| line.strip_prefix("  rest     "));
+        url.unwrap()
+    }
+
+    /// `host:port` of its own broker.
+    pub fn broker(&self) -> String {
+        let mut lines = self.banner.iter();
+        let line = lines.find_map(|line| line.strip_prefix("  broker   "));
+        line.unwrap().split([' ', ',']).next().unwrap().to_owned()
+    }
+
+    /// Runs `connect` in the job's folder, with this worker's REST interface.
+    pub fn connect(&self, job: &Job, arguments: &[&str]) -> Run {
+        let program = Path::new(env!("CARGO_BIN_EXE_connect"));
+        let with_url = [arguments, &["--url", self.url()]].concat();
+        run_in(job.folder.path(), program, &with_url, "")
+    }
+
     /// Sends a request to its REST interface; status and body of the answer, or nothing if it is gone
     /// before it has answered.
     pub fn request(&self, line: &str, body: &str) -> Option<(u16, String)> {
-        let mut urls = self.banner.iter();
-        let url = urls.find_map(|line| line.strip_prefix("  rest     http://"));
-        let address = url.unwrap();
+        let address = self.url().strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).ok()?;
         write!(
             stream,

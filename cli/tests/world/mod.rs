@@ -29,6 +29,16 @@ pub fn connect(arguments: &[&str]) -> Run {
     run(Path::new(env!("CARGO_BIN_EXE_connect")), arguments, "")
 }
 
+/// The same in a folder.
+pub fn connect_in(folder: &Path, arguments: &[&str]) -> Run {
+    run_in(
+        folder,
+        Path::new(env!("CARGO_BIN_EXE_connect")),
+        arguments,
+        "",
+    )
+}
+
 /// Runs a program until it ends.
 pub fn run(program: &Path, arguments: &[&str], input: &str) -> Run {
     run_in(Path::new("."), program, arguments, input)

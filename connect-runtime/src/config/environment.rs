@@ -4,6 +4,8 @@
 use super::settings::{Entry, Origin, Settings};
 
 const PREFIX: &str = "CONNECT_";
+/// Tells the commands that talk to a worker where it is; the worker itself has no such key.
+const NO_KEY: &str = "CONNECT_URL";
 
 /// Replaces worker settings by those of the environment, given as (name, value) pairs. The
 /// environment wins over the file.
@@ -12,7 +14,8 @@ pub fn apply_environment(
     variables: impl IntoIterator<Item = (String, String)>,
 ) {
     for (name, text) in variables {
-        let Some(key) = name.strip_prefix(PREFIX).and_then(key_of) else {
+        let own = name.strip_prefix(PREFIX).filter(|_| name != NO_KEY);
+        let Some(key) = own.and_then(key_of) else {
             continue;
         };
         let origin = Origin {

@@ -18,6 +18,7 @@ mod toml;
 pub mod connector;
 pub mod worker;
 
+pub use crate::secrets::is_secret_key;
 pub use environment::apply_environment;
 pub use keys::{Effect, Key, Kind};
 pub(crate) use keys::{definition, list};

@@ -155,7 +155,7 @@ async fn committed(admin: &Admin, group: &str) -> Result<Offsets, CliError> {
 }
 
 /// The partitions that `TOPIC` and `TOPIC:0,1` name; all must exist.
-pub(super) async fn partitions_of(
+pub(in crate::commands) async fn partitions_of(
     topics: &[String],
     admin: &Admin,
 ) -> Result<Vec<TopicPartition>, CliError> {
@@ -217,7 +217,8 @@ fn parse_topic(argument: &str) -> Result<(&str, Vec<i32>), String> {
     Ok((topic, indexes))
 }
 
-async fn listed(
+/// The offsets of partitions by one rule.
+pub(in crate::commands) async fn listed(
     admin: &Admin,
     partitions: &[TopicPartition],
     spec: OffsetSpec,
@@ -240,7 +241,7 @@ async fn listed(
 }
 
 /// The first record at or after a point in time; the end of the partition if there is none.
-async fn since(
+pub(in crate::commands) async fn since(
     admin: &Admin,
     partitions: &[TopicPartition],
     timestamp: i64,
