@@ -1,6 +1,7 @@
 //! A worker with an embedded broker, and connectors that behave and misbehave.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod client_overrides;
 mod connectors;
 mod dead_letters;
 mod program;
@@ -12,6 +13,7 @@ mod rest_topics;
 mod secrets;
 mod sinks;
 mod stored;
+mod topic_creation;
 mod transforms;
 mod world;
 
