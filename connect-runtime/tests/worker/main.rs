@@ -13,6 +13,7 @@ mod rest_topics;
 mod secrets;
 mod sinks;
 mod stored;
+mod tools;
 mod topic_creation;
 mod transforms;
 mod world;

@@ -119,6 +119,14 @@ impl World {
         self.connector(name, SINK, &[("topics.regex", pattern)])
     }
 
+    /// Any connector.
+    pub(crate) fn of(&self, config: &serde_json::Value) -> ConnectorConfig {
+        let fields = config.as_object().unwrap().iter();
+        let map = fields.map(|(key, text)| (key.clone(), text.as_str().unwrap().to_owned()));
+        let settings = Settings::from_map("test", &map.collect());
+        ConnectorConfig::read(&settings, &self.worker).unwrap().0
+    }
+
     /// A worker with more keys.
     pub(crate) async fn worker_with(&self, more: &[(&str, &str)]) -> Worker {
         let config = self.worker_config(more);
