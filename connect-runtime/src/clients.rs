@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use connect_core::ConfigMap;
 use kafka_client::{
-    Acks, Assignor, AutoOffsetReset, ClientConfig, ConsumerConfig, IsolationLevel, ProducerConfig,
+    Acks, Assignor, AutoOffsetReset, ClientConfig, ClientError, ConsumerConfig, IsolationLevel,
+    ProducerConfig,
 };
 
 use crate::config::worker::ConnectionConfig;
@@ -169,6 +170,11 @@ impl ProducerSettings {
         problems
     }
 
+    /// What contradicts itself once all keys are applied.
+    pub(crate) fn contradiction(&self) -> Option<ClientKeyProblem> {
+        contradiction(self.producer.validate())
+    }
+
     fn apply_key(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
         let producer = &mut self.producer;
         Some(match key {
@@ -201,6 +207,11 @@ impl ConsumerSettings {
             note(&mut problems, key, CONSUMER_KEYS, applied);
         }
         problems
+    }
+
+    /// What contradicts itself once all keys are applied.
+    pub(crate) fn contradiction(&self) -> Option<ClientKeyProblem> {
+        contradiction(self.consumer.validate())
     }
 
     fn apply_key(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
@@ -273,6 +284,18 @@ fn client_key(client: &mut ClientConfig, key: &str, text: &str) -> Option<Result
              bootstrap.servers for the connector"
         )),
         _ => return None,
+    })
+}
+
+fn contradiction(validated: Result<(), ClientError>) -> Option<ClientKeyProblem> {
+    let (key, message) = match validated.err()? {
+        ClientError::Configuration { key, reason } => (key.to_owned(), reason),
+        other => (String::new(), other.to_string()),
+    };
+    Some(ClientKeyProblem {
+        key,
+        message,
+        is_error: true,
     })
 }
 

@@ -496,19 +496,23 @@ fn check_clients(
     let is_source = config.kind == ConnectorKind::Source;
     let has_dead_letters = config.errors.dead_letters.is_some();
     let creates_topics = config.topic_creation.is_some() || has_dead_letters;
+    let mut producer = source_producer(client.clone());
+    // The worker's own problems were reported when it was started.
+    producer.apply(&worker.producer);
+    let mut producer_problems = producer.apply(&config.producer);
+    producer_problems.extend(producer.contradiction());
+    let mut consumer = sink_consumer(client.clone(), &config.name);
+    consumer.apply(&worker.consumer);
+    let mut consumer_problems = consumer.apply(&config.consumer);
+    consumer_problems.extend(consumer.contradiction());
     let clients = [
         (
             "producer",
             is_source || has_dead_letters,
             &config.producer,
-            source_producer(client.clone()).apply(&config.producer),
+            producer_problems,
         ),
-        (
-            "consumer",
-            !is_source,
-            &config.consumer,
-            sink_consumer(client.clone(), "").apply(&config.consumer),
-        ),
+        ("consumer", !is_source, &config.consumer, consumer_problems),
         (
             "admin",
             creates_topics,

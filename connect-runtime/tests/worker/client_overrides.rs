@@ -77,18 +77,15 @@ async fn a_policy_refuses_overrides_of_the_clients_that_a_connector_uses() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connector_s_settings_come_before_the_worker_s() {
     let rest = Rest::start_with(&[("producer.max.request.size", "1")]).await;
-    let source = |topic: &str| json!({"connector.class": SOURCE, "topic": topic, "count": "5"});
-    rest.create("small", &source("small")).await;
-    let task = || rest.worker.status()["small"].tasks.first().cloned();
-    let too_large = || {
-        task().is_some_and(|task| {
-            task.last_error
-                .is_some_and(|it| it.contains("max.request.size"))
-        })
-    };
-    rest.world
-        .until("the worker's setting counts", too_large)
-        .await;
+    let source = |topic: &str| json!({"name": topic, "connector.class": SOURCE, "topic": topic, "count": "5"});
+    // It is too small for a batch, which only the worker's setting can be the cause of.
+    let errors = refused(&rest, "NumbersSource", &source("small")).await;
+    assert_eq!(errors[0].0, "producer.override.max.request.size");
+    assert!(
+        errors[0].1.contains("must not be smaller than batch.size"),
+        "{}",
+        errors[0].1
+    );
     let mut large = source("large");
     large["producer.override.max.request.size"] = json!("8388608");
     rest.create("large", &large).await;
