@@ -89,8 +89,11 @@ impl TopicCreator {
             Some((_, Err(error)))
                 if error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {}
             Some((_, Err(error))) => return Err(error),
-            // As it is; rules are for topics that are not there.
-            Some((_, Ok(_))) | None => return Ok(()),
+            Some((_, Ok(found))) => {
+                self.note_existing(topic, found.partitions.len());
+                return Ok(());
+            }
+            None => return Ok(()),
         }
         let group = self.group(topic);
         let mut new = NewTopic::new(name, group.partitions, group.replication_factor);
@@ -111,6 +114,22 @@ impl TopicCreator {
                 );
                 Ok(())
             }
+        }
+    }
+
+    /// A topic that is there stays as it is, which may be a surprise: a sink that reads it could have been
+    /// faster.
+    fn note_existing(&self, topic: &str, partitions: usize) {
+        let TopicGroup {
+            name,
+            partitions: wanted,
+            ..
+        } = self.group(topic);
+        if usize::try_from(*wanted).is_ok_and(|wanted| wanted != partitions) {
+            tracing::info!(
+                "topic \"{topic}\" exists with {partitions} partitions; topic.creation.{name}.partitions \
+                 {wanted} is only for topics that are created"
+            );
         }
     }
 
