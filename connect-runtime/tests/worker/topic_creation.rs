@@ -169,6 +169,46 @@ async fn a_topic_that_needs_more_brokers_is_tried_again_then_fails_the_task_unti
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_is_waited_for_and_the_topic_is_created_by_its_rules_after_it() {
+    let mut world = World::start().await;
+    let worker = world.worker().await;
+    world.stop_broker().await;
+    let rules = [
+        ("topic.creation.default.partitions", "3"),
+        ("topic.creation.default.replication.factor", "-1"),
+        // The admin client gives up early, and is asked again.
+        ("admin.override.default.api.timeout.ms", "200"),
+    ];
+    let source = world.source_with("outage", "late", COUNT, &rules);
+    worker.create(source).await.unwrap();
+    let task = || {
+        worker.status()["outage"]
+            .tasks
+            .first()
+            .cloned()
+            .unwrap_or_default()
+    };
+    world
+        .until("it says that it waits", || {
+            task()
+                .summary(0)
+                .contains("check the brokers and the topic")
+        })
+        .await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    world.start_broker().await;
+    world
+        .until("the records are written", || {
+            !worker.offsets("outage").is_empty()
+        })
+        .await;
+    assert_eq!(task().failures, 0);
+    assert_eq!(shape(&world, "late", "").await.0, 3);
+    worker.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_validation_shows_the_keys_of_all_groups_and_what_is_wrong_with_them() {
     let rest = Rest::start().await;
     let path = "PUT /connector-plugins/NumbersSource/config/validate";
