@@ -145,6 +145,22 @@ fn the_file_connectors_are_there() {
 }
 
 #[test]
+fn the_connectors_to_test_with_are_there_under_kafka_s_names() {
+    let run = connect(&["plugins"]);
+    for class in [
+        "org.apache.kafka.connect.tools.VerifiableSourceConnector",
+        "org.apache.kafka.connect.tools.VerifiableSinkConnector",
+        "org.apache.kafka.connect.tools.MockSourceConnector",
+        "org.apache.kafka.connect.tools.MockSinkConnector",
+        "org.apache.kafka.connect.tools.SchemaSourceConnector",
+        "io.confluent.kafka.connect.datagen.DatagenConnector",
+    ] {
+        let listed = run.stdout.lines().any(|line| line.starts_with(class));
+        assert!(listed, "{class} in {}", run.stdout);
+    }
+}
+
+#[test]
 fn kafka_s_transforms_and_predicates_are_there() {
     let run = connect(&["plugins", "--no-headers"]);
     assert_eq!(run.code, 0);

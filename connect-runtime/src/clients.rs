@@ -1,14 +1,18 @@
 //! Kafka's client keys (`producer.…`, `consumer.…` of the worker, `….override.…` of a connector)
 //! onto our clients' settings.
 //!
-//! Obeyed for producers: `acks`, `batch.size`, `buffer.memory`, `client.id`, `compression.type`,
+//! Obeyed for all of them: `client.id`, `connections.max.idle.ms`, `metadata.max.age.ms`,
+//! `reconnect.backoff.ms`, `reconnect.backoff.max.ms`, `request.timeout.ms`, `retry.backoff.ms`,
+//! `retry.backoff.max.ms`, `socket.connection.setup.timeout.ms`.
+//! For producers: `acks`, `batch.size`, `buffer.memory`, `compression.type`,
 //! `delivery.timeout.ms`, `enable.idempotence`, `linger.ms`, `max.block.ms`,
-//! `max.in.flight.requests.per.connection`, `max.request.size`, `request.timeout.ms`.
-//! For consumers: `auto.offset.reset`, `check.crcs`, `client.id`, `fetch.max.bytes`,
+//! `max.in.flight.requests.per.connection`, `max.request.size`.
+//! For consumers: `auto.offset.reset`, `check.crcs`, `fetch.max.bytes`,
 //! `fetch.max.wait.ms`, `fetch.min.bytes`, `group.id`, `group.instance.id`,
 //! `heartbeat.interval.ms`, `isolation.level`, `max.partition.fetch.bytes`,
-//! `max.poll.interval.ms`, `partition.assignment.strategy`, `request.timeout.ms`,
-//! `session.timeout.ms`. Other keys are reported and have no effect.
+//! `max.poll.interval.ms`, `partition.assignment.strategy`, `session.timeout.ms`.
+//! For admin clients, which create topics: `default.api.timeout.ms`. Other keys are reported and have
+//! no effect, except `bootstrap.servers`, which is refused: offsets are kept beside their records.
 //!
 //! Precedence is Kafka's: what Connect needs, then the worker's keys, then the connector's.
 
@@ -18,10 +22,12 @@ use std::time::Duration;
 
 use connect_core::ConfigMap;
 use kafka_client::{
-    Acks, Assignor, AutoOffsetReset, ClientConfig, ConsumerConfig, IsolationLevel, ProducerConfig,
+    Acks, Assignor, AutoOffsetReset, ClientConfig, ClientError, ConsumerConfig, IsolationLevel,
+    ProducerConfig,
 };
 
 use crate::config::worker::ConnectionConfig;
+use crate::task::Setup;
 
 /// Bytes of records that a sink's consumer may hold, unless configured.
 const FETCH_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -36,7 +42,6 @@ const PRODUCER_KEYS: &[&str] = &[
     "acks",
     "batch.size",
     "buffer.memory",
-    "client.id",
     "compression.type",
     "delivery.timeout.ms",
     "enable.idempotence",
@@ -44,13 +49,11 @@ const PRODUCER_KEYS: &[&str] = &[
     "max.block.ms",
     "max.in.flight.requests.per.connection",
     "max.request.size",
-    "request.timeout.ms",
 ];
 
 const CONSUMER_KEYS: &[&str] = &[
     "auto.offset.reset",
     "check.crcs",
-    "client.id",
     "fetch.max.bytes",
     "fetch.max.wait.ms",
     "fetch.min.bytes",
@@ -61,8 +64,22 @@ const CONSUMER_KEYS: &[&str] = &[
     "max.partition.fetch.bytes",
     "max.poll.interval.ms",
     "partition.assignment.strategy",
-    "request.timeout.ms",
     "session.timeout.ms",
+];
+
+const ADMIN_KEYS: &[&str] = &["default.api.timeout.ms"];
+
+/// Those of every kind of client.
+const CLIENT_KEYS: &[&str] = &[
+    "client.id",
+    "connections.max.idle.ms",
+    "metadata.max.age.ms",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "request.timeout.ms",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "socket.connection.setup.timeout.ms",
 ];
 
 /// What is wrong with one client key.
@@ -107,6 +124,18 @@ pub(crate) fn client_config(
     config
 }
 
+/// What creates the topics of a connector's task: the worker's keys, then the connector's.
+pub(crate) fn task_admin(setup: &Setup, role: &str) -> ClientConfig {
+    let worker = &setup.shared.config;
+    let client_id = format!("{role}-{}", setup.id);
+    let servers = &setup.shared.bootstrap_servers;
+    let mut settings = AdminSettings::new(client_config(servers, &worker.connection, &client_id));
+    // Their problems were reported when the configurations were read.
+    settings.apply(&worker.admin);
+    settings.apply(&setup.connector.admin);
+    settings.client
+}
+
 /// The producer of a source task: never gives up on a record by itself.
 pub(crate) fn source_producer(client: ClientConfig) -> ProducerSettings {
     let mut producer = ProducerConfig::default();
@@ -141,13 +170,17 @@ impl ProducerSettings {
         problems
     }
 
+    /// What contradicts itself once all keys are applied.
+    pub(crate) fn contradiction(&self) -> Option<ClientKeyProblem> {
+        contradiction(self.producer.validate())
+    }
+
     fn apply_key(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
         let producer = &mut self.producer;
         Some(match key {
             "acks" => set(&mut producer.acks, acks(text)),
             "batch.size" => set(&mut producer.batch_bytes, bytes(text)),
             "buffer.memory" => set(&mut producer.buffer_bytes, bytes(text)),
-            "client.id" => set(&mut self.client.client_id, Ok(text.to_owned())),
             "compression.type" => set(
                 &mut producer.compression,
                 parsed(text, "none, gzip, snappy, lz4 or zstd"),
@@ -160,8 +193,7 @@ impl ProducerSettings {
                 set(&mut producer.max_in_flight, bytes(text))
             }
             "max.request.size" => set(&mut producer.max_request_bytes, bytes(text)),
-            "request.timeout.ms" => set(&mut self.client.request_timeout, millis(text)),
-            _ => return None,
+            _ => return client_key(&mut self.client, key, text),
         })
     }
 }
@@ -177,12 +209,16 @@ impl ConsumerSettings {
         problems
     }
 
+    /// What contradicts itself once all keys are applied.
+    pub(crate) fn contradiction(&self) -> Option<ClientKeyProblem> {
+        contradiction(self.consumer.validate())
+    }
+
     fn apply_key(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
         let consumer = &mut self.consumer;
         Some(match key {
             "auto.offset.reset" => set(&mut consumer.auto_offset_reset, reset(text)),
             "check.crcs" => set(&mut consumer.check_crcs, boolean(text)),
-            "client.id" => set(&mut self.client.client_id, Ok(text.to_owned())),
             "fetch.max.bytes" => set(&mut consumer.fetch_max_bytes, bytes(text)),
             "fetch.max.wait.ms" => set(&mut consumer.fetch_max_wait, millis(text)),
             "fetch.min.bytes" => set(&mut consumer.fetch_min_bytes, bytes(text)),
@@ -195,11 +231,72 @@ impl ConsumerSettings {
             }
             "max.poll.interval.ms" => set(&mut consumer.max_poll_interval, millis(text)),
             "partition.assignment.strategy" => set(&mut consumer.assignors, assignors(text)),
-            "request.timeout.ms" => set(&mut self.client.request_timeout, millis(text)),
             "session.timeout.ms" => set(&mut consumer.session_timeout, millis(text)),
-            _ => return None,
+            _ => return client_key(&mut self.client, key, text),
         })
     }
+}
+
+/// The settings of a client that creates topics.
+#[derive(Debug, Clone)]
+pub(crate) struct AdminSettings {
+    pub(crate) client: ClientConfig,
+}
+
+impl AdminSettings {
+    pub(crate) fn new(client: ClientConfig) -> Self {
+        Self { client }
+    }
+
+    /// Applies keys over the present settings.
+    pub(crate) fn apply(&mut self, keys: &ConfigMap) -> Vec<ClientKeyProblem> {
+        let mut problems = Vec::new();
+        for (key, text) in keys {
+            let applied = self.apply_key(key, text.trim());
+            note(&mut problems, key, ADMIN_KEYS, applied);
+        }
+        problems
+    }
+
+    fn apply_key(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
+        match key {
+            "default.api.timeout.ms" => Some(set(&mut self.client.api_timeout, millis(text))),
+            _ => client_key(&mut self.client, key, text),
+        }
+    }
+}
+
+/// Applies a key that every kind of client has.
+fn client_key(client: &mut ClientConfig, key: &str, text: &str) -> Option<Result<(), String>> {
+    Some(match key {
+        "client.id" => set(&mut client.client_id, Ok(text.to_owned())),
+        "connections.max.idle.ms" => set(&mut client.connections_max_idle, millis(text)),
+        "metadata.max.age.ms" => set(&mut client.metadata_max_age, millis(text)),
+        "reconnect.backoff.max.ms" => set(&mut client.reconnect_backoff_max, millis(text)),
+        "reconnect.backoff.ms" => set(&mut client.reconnect_backoff, millis(text)),
+        "request.timeout.ms" => set(&mut client.request_timeout, millis(text)),
+        "retry.backoff.max.ms" => set(&mut client.retry_backoff_max, millis(text)),
+        "retry.backoff.ms" => set(&mut client.retry_backoff, millis(text)),
+        "socket.connection.setup.timeout.ms" => set(&mut client.connection_timeout, millis(text)),
+        // Records that go to another cluster than the one that is asked for would be worse than none.
+        "bootstrap.servers" => Err(format!(
+            "expected no other brokers than the worker's, got \"{text}\"; start a worker with these \
+             bootstrap.servers for the connector"
+        )),
+        _ => return None,
+    })
+}
+
+fn contradiction(validated: Result<(), ClientError>) -> Option<ClientKeyProblem> {
+    let (key, message) = match validated.err()? {
+        ClientError::Configuration { key, reason } => (key.to_owned(), reason),
+        other => (String::new(), other.to_string()),
+    };
+    Some(ClientKeyProblem {
+        key,
+        message,
+        is_error: true,
+    })
 }
 
 fn note(
@@ -212,7 +309,7 @@ fn note(
         Some(Ok(())) => return,
         Some(Err(message)) => (message, true),
         None => (
-            crate::config::unknown_key(key, known.iter().copied()),
+            crate::config::unknown_key(key, known.iter().chain(CLIENT_KEYS).copied()),
             false,
         ),
     };
@@ -308,12 +405,16 @@ mod tests {
     #[test]
     fn every_listed_key_is_obeyed() {
         let mut producer = source_producer(ClientConfig::new(["a:1"]));
-        for key in PRODUCER_KEYS {
+        for key in PRODUCER_KEYS.iter().chain(CLIENT_KEYS) {
             assert!(producer.apply_key(key, "1").is_some(), "{key}");
         }
         let mut consumer = sink_consumer(ClientConfig::new(["a:1"]), "g");
-        for key in CONSUMER_KEYS {
+        for key in CONSUMER_KEYS.iter().chain(CLIENT_KEYS) {
             assert!(consumer.apply_key(key, "1").is_some(), "{key}");
+        }
+        let mut admin = AdminSettings::new(ClientConfig::new(["a:1"]));
+        for key in ADMIN_KEYS.iter().chain(CLIENT_KEYS) {
+            assert!(admin.apply_key(key, "1").is_some(), "{key}");
         }
     }
 
@@ -326,6 +427,19 @@ mod tests {
         assert!(
             !problems[1].is_error && problems[1].message.contains("did you mean \"linger.ms\"?")
         );
+    }
+
+    #[test]
+    fn no_client_can_be_sent_to_another_cluster_than_the_worker_s() {
+        let servers = map(&[("bootstrap.servers", "elsewhere:9092")]);
+        let client = ClientConfig::new(["a:1"]);
+        for problems in [
+            source_producer(client.clone()).apply(&servers),
+            sink_consumer(client.clone(), "g").apply(&servers),
+            AdminSettings::new(client).apply(&servers),
+        ] {
+            assert!(problems[0].is_error && problems[0].message.contains("start a worker with"));
+        }
     }
 
     #[test]

@@ -7,8 +7,11 @@ use connect_core::{ConfigMap, ConnectorFactory, ConnectorKind};
 use super::keys::{Key, Kind, TableReader};
 use super::problem::{Problem, Problems};
 use super::settings::Settings;
+use super::topic_creation;
+pub(crate) use super::topic_creation::pattern_of as topic_pattern;
+pub use super::topic_creation::{TopicCreation, TopicGroup};
 use super::worker::{ConverterConfig, WorkerConfig};
-use crate::clients::{ClientKeyProblem, sink_consumer, source_producer};
+use crate::clients::{AdminSettings, ClientKeyProblem, sink_consumer, source_producer};
 use crate::restart::RestartPolicy;
 use crate::secrets;
 
@@ -16,7 +19,6 @@ const MILLIS_MAX: i64 = i64::MAX / 2;
 const DEAD_LETTER_TOPIC: &str = "errors.deadletterqueue.topic.name";
 const COMPILED_IN: &str = "plugins are compiled into the program";
 const NO_EXACTLY_ONCE: &str = "sources are at least once";
-const NO_TOPIC_GROUPS: &str = "topics are created by the broker when they are first written to";
 
 /// The keys of every connector.
 pub const KEYS: &[Key] = &[
@@ -179,9 +181,12 @@ pub const SINK_KEYS: &[Key] = &[
 
 /// The keys of sources alone.
 pub const SOURCE_KEYS: &[Key] = &[
-    Key::without_effect("topic.creation.groups", NO_TOPIC_GROUPS),
-    Key::without_effect("topic.creation.default.partitions", NO_TOPIC_GROUPS),
-    Key::without_effect("topic.creation.default.replication.factor", NO_TOPIC_GROUPS),
+    Key::new(
+        topic_creation::GROUPS,
+        Kind::List,
+        Some(""),
+        "Names for groups of topics that topic.creation.<name>.… says how to create; default is the last of them.",
+    ),
     Key::without_effect("exactly.once.support", NO_EXACTLY_ONCE),
     Key::without_effect("transaction.boundary", NO_EXACTLY_ONCE),
     Key::without_effect("transaction.boundary.interval.ms", NO_EXACTLY_ONCE),
@@ -293,10 +298,14 @@ pub struct ConnectorConfig {
     pub restart: RestartPolicy,
     /// What a sink reads; empty for sources.
     pub topics: Topics,
+    /// How a source's topics are created; `None` leaves that to the broker.
+    pub topic_creation: Option<TopicCreation>,
     /// `producer.override.…` keys, with the prefix cut.
     pub producer: ConfigMap,
     /// `consumer.override.…` keys, with the prefix cut.
     pub consumer: ConfigMap,
+    /// `admin.override.…` keys, with the prefix cut.
+    pub admin: ConfigMap,
     /// How it starts, as `initial_state` of a JSON file or of a request may ask.
     pub initial_state: InitialState,
     /// Everything, as it is written: references to configuration providers stand for themselves.
@@ -352,8 +361,10 @@ impl ConnectorConfig {
             topics: topics(&mut reader, settings, factory.kind()),
             errors: errors(&reader),
             restart: restart(&reader, &worker.restart),
+            topic_creation: topic_creation(&mut reader, settings, worker, factory.kind()),
             producer: settings.with_prefix("producer.override."),
             consumer: settings.with_prefix("consumer.override."),
+            admin: settings.with_prefix("admin.override."),
             initial_state: initial_state(&mut reader, settings),
             map,
             resolved: settings.to_map(),
@@ -530,6 +541,7 @@ fn check_converters(reader: &mut TableReader<'_>, settings: &Settings) {
     }
 }
 
+/// Judges the overrides of each client that the connector uses, as Kafka does.
 fn check_clients(
     reader: &mut TableReader<'_>,
     settings: &Settings,
@@ -537,40 +549,60 @@ fn check_clients(
     config: &ConnectorConfig,
 ) {
     let client = kafka_client::ClientConfig::new(["localhost:9092"]);
-    let produces = config.kind == ConnectorKind::Source || config.errors.dead_letters.is_some();
-    let mut found: Vec<(&str, Vec<ClientKeyProblem>)> = Vec::new();
-    if produces {
-        let problems = source_producer(client.clone()).apply(&config.producer);
-        found.push(("producer.override.", problems));
-    }
-    if config.kind == ConnectorKind::Sink {
-        let problems = sink_consumer(client, "").apply(&config.consumer);
-        found.push(("consumer.override.", problems));
-    }
-    for (prefix, problem) in found
-        .into_iter()
-        .flat_map(|(prefix, problems)| problems.into_iter().map(move |problem| (prefix, problem)))
-    {
-        let ClientKeyProblem {
+    let is_source = config.kind == ConnectorKind::Source;
+    let has_dead_letters = config.errors.dead_letters.is_some();
+    let creates_topics = config.topic_creation.is_some() || has_dead_letters;
+    let mut producer = source_producer(client.clone());
+    // The worker's own problems were reported when it was started.
+    producer.apply(&worker.producer);
+    let mut producer_problems = producer.apply(&config.producer);
+    producer_problems.extend(producer.contradiction());
+    let mut consumer = sink_consumer(client.clone(), &config.name);
+    consumer.apply(&worker.consumer);
+    let mut consumer_problems = consumer.apply(&config.consumer);
+    consumer_problems.extend(consumer.contradiction());
+    let clients = [
+        (
+            "producer",
+            is_source || has_dead_letters,
+            &config.producer,
+            producer_problems,
+        ),
+        ("consumer", !is_source, &config.consumer, consumer_problems),
+        (
+            "admin",
+            creates_topics,
+            &config.admin,
+            AdminSettings::new(client).apply(&config.admin),
+        ),
+    ];
+    for (role, is_used, keys, problems) in clients {
+        let whole = |key: &str| format!("{role}.override.{key}");
+        if !is_used {
+            let unused = keys.keys().map(|key| {
+                let message = format!("has no effect; this connector uses no {role} client");
+                settings.key_warning(&whole(key), message)
+            });
+            reader.problems.extend(unused);
+            continue;
+        }
+        for key in keys.keys() {
+            if let Some(refusal) = worker.client_overrides.refusal(key) {
+                reader.problems.push(settings.problem(&whole(key), refusal));
+            }
+        }
+        for ClientKeyProblem {
             key,
             message,
             is_error,
-        } = problem;
-        let key = format!("{prefix}{key}");
-        reader.problems.push(match is_error {
-            true => settings.problem(&key, message),
-            false => settings.key_warning(&key, message),
-        });
-    }
-    if worker.client_overrides_allowed {
-        return;
-    }
-    for (key, _) in settings
-        .iter()
-        .filter(|(key, _)| key.contains(".override."))
-    {
-        let message = "is refused by the worker's connector.client.config.override.policy \"None\"";
-        reader.problems.push(settings.problem(key, message));
+        } in problems
+        {
+            let key = whole(&key);
+            reader.problems.push(match is_error {
+                true => settings.problem(&key, message),
+                false => settings.key_warning(&key, message),
+            });
+        }
     }
 }
 
@@ -583,6 +615,23 @@ fn converter(settings: &Settings, role: &str, inherited: &ConverterConfig) -> Co
         },
         None => inherited.clone(),
     }
+}
+
+fn topic_creation(
+    reader: &mut TableReader<'_>,
+    settings: &Settings,
+    worker: &WorkerConfig,
+    kind: ConnectorKind,
+) -> Option<TopicCreation> {
+    if kind == ConnectorKind::Sink {
+        return None;
+    }
+    let rules = topic_creation::read(settings, &mut reader.problems);
+    if worker.topic_creation {
+        return rules;
+    }
+    topic_creation::without_effect(settings, &mut reader.problems);
+    None
 }
 
 fn errors(reader: &TableReader<'_>) -> ErrorPolicy {

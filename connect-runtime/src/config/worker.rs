@@ -9,10 +9,11 @@ use connect_core::ConfigMap;
 
 use super::keys::{Key, Kind, TableReader};
 use super::listeners::{REMOTE, RestConfig};
+use super::override_policy::{self, OverridePolicy};
 use super::problem::{Problem, Problems};
 use super::providers::Providers;
 use super::settings::Settings;
-use crate::clients::{sink_consumer, source_producer};
+use crate::clients::{AdminSettings, sink_consumer, source_producer};
 use crate::metrics::Sampling;
 use crate::restart::RestartPolicy;
 use crate::secrets;
@@ -103,10 +104,16 @@ pub const KEYS: &[Key] = &[
         "Whether a saved change of a connector's file on the command line is applied at once.",
     ),
     Key::new(
-        "connector.client.config.override.policy",
-        Kind::Choice(&["All", "None"]),
+        override_policy::POLICY,
+        Kind::Text,
         Some("All"),
-        "Whether connectors may set producer.override.… and consumer.override.… keys.",
+        "Which producer.override.…, consumer.override.… and admin.override.… keys connectors may set: All, None, Principal (who they are towards the brokers) or Allowlist.",
+    ),
+    Key::new(
+        override_policy::ALLOWLIST,
+        Kind::List,
+        Some(""),
+        "What Allowlist allows: client settings without a prefix, such as linger.ms, separated by commas.",
     ),
     Key::new(
         "topic.creation.enable",
@@ -261,10 +268,6 @@ pub const KEYS: &[Key] = &[
     Key::without_effect("key.converter.plugin.version", COMPILED_IN),
     Key::without_effect("value.converter.plugin.version", COMPILED_IN),
     Key::without_effect("header.converter.plugin.version", COMPILED_IN),
-    Key::without_effect(
-        "connector.client.config.override.allowlist",
-        "the policy is All or None",
-    ),
     Key::without_effect("client.dns.lookup", "all addresses of a host are tried"),
     Key::without_effect("send.buffer.bytes", "the operating system chooses"),
     Key::without_effect("receive.buffer.bytes", "the operating system chooses"),
@@ -427,8 +430,8 @@ pub struct WorkerConfig {
     pub config_topic: Option<InternalTopicConfig>,
     /// Whether changes of connectors' files are applied at once.
     pub watch_files: bool,
-    /// Whether connectors may override client settings.
-    pub client_overrides_allowed: bool,
+    /// Which client settings connectors may override.
+    pub client_overrides: OverridePolicy,
     /// Whether `topic.creation.…` keys are obeyed.
     pub topic_creation: bool,
     /// Whether it is remembered which topics connectors have used.
@@ -453,6 +456,8 @@ pub struct WorkerConfig {
     pub producer: ConfigMap,
     /// `consumer.…` keys for all sink tasks, with the prefix cut.
     pub consumer: ConfigMap,
+    /// `admin.…` keys for what creates connectors' topics, with the prefix cut.
+    pub admin: ConfigMap,
     /// What references in configurations stand for.
     pub providers: Providers,
 }
@@ -487,9 +492,7 @@ impl WorkerConfig {
             offset_topic: offset_topic(&reader, settings),
             config_topic: config_topic(&mut reader, settings),
             watch_files: reader.boolean("connector.files.watch"),
-            client_overrides_allowed: reader
-                .text("connector.client.config.override.policy")
-                .is_some_and(|policy| policy.eq_ignore_ascii_case("all")),
+            client_overrides: OverridePolicy::read(&mut reader, settings),
             topic_creation: reader.boolean("topic.creation.enable"),
             topic_tracking: reader.boolean("topic.tracking.enable"),
             topic_tracking_reset: reader.boolean("topic.tracking.allow.reset"),
@@ -510,6 +513,7 @@ impl WorkerConfig {
             connection: connection(&reader),
             producer: settings.with_prefix("producer."),
             consumer: settings.with_prefix("consumer."),
+            admin: admin_keys(settings),
             providers,
         };
         let problems: Vec<Problem> = reader.problems.into_iter().map(Problem::discreet).collect();
@@ -571,7 +575,14 @@ fn check_clients(reader: &mut TableReader<'_>, settings: &Settings) {
             "producer.",
             source_producer(client.clone()).apply(&producer),
         ),
-        ("consumer.", sink_consumer(client, "").apply(&consumer)),
+        (
+            "consumer.",
+            sink_consumer(client.clone(), "").apply(&consumer),
+        ),
+        (
+            "admin.",
+            AdminSettings::new(client).apply(&admin_keys(settings)),
+        ),
     ];
     for (prefix, problems) in found {
         for problem in problems {
@@ -582,6 +593,13 @@ fn check_clients(reader: &mut TableReader<'_>, settings: &Settings) {
             });
         }
     }
+}
+
+/// `admin.listeners` and what is below it are the REST interface's.
+fn admin_keys(settings: &Settings) -> ConfigMap {
+    let mut keys = settings.with_prefix("admin.");
+    keys.retain(|key, _| key != "listeners" && !key.starts_with("listeners."));
+    keys
 }
 
 fn converter(reader: &TableReader<'_>, settings: &Settings, role: &str) -> ConverterConfig {

@@ -11,7 +11,7 @@ use super::body::{self, Object};
 use super::failure::Failure;
 use super::version;
 use crate::config::connector::{ConnectorConfig, KEYS, SINK_KEYS, SOURCE_KEYS};
-use crate::config::{self, Problems, Settings};
+use crate::config::{self, Problems, Settings, topic_creation};
 use crate::connector;
 
 /// `GET /connector-plugins?connectorsOnly=true`
@@ -121,7 +121,10 @@ pub(super) async fn validate(
             rest.finish(doing, ask).await?
         }
     };
-    let definition = definition(&*factory);
+    let mut definition = definition(&*factory);
+    if factory.kind() == ConnectorKind::Source && rest.worker.config().topic_creation {
+        definition.extend(topic_creation::definition(&map));
+    }
     let mut configs = definition.config_infos(&map, &problems);
     // As in Kafka, a mistake in a key that nobody defines has no definition.
     let others = problems

@@ -9,6 +9,7 @@ mod batch;
 mod outlet;
 mod room;
 mod submitted;
+mod topic_creation;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,7 @@ use batch::Batcher;
 use outlet::{OneSend, Outlet, Sent};
 use room::{Command, Event, Orders, SourceRoom};
 use submitted::{Carried, Submitted, Ticket};
+use topic_creation::TopicCreator;
 
 /// Events that the room may be ahead of the loop.
 const EVENTS_AHEAD_MAX: usize = 2;
@@ -92,6 +94,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
             meter: Arc::clone(&setup.meter),
             batcher: Batcher::new(transforms, converters, tolerance),
             producer: Arc::downgrade(&producer),
+            creator: topic_creator(&setup)?.map(Arc::new),
             on_the_way: Arc::clone(&on_the_way),
             connections: Handle::current(),
         },
@@ -126,9 +129,18 @@ async fn producer(setup: &Setup, tolerance: &Tolerance) -> Result<Producer, Task
     let client = Client::new(settings.client)?;
     let queue = setup.connector.errors.dead_letters.as_ref();
     if let Some(queue) = queue.filter(|_| tolerance.has_queue()) {
-        ensure_topic(&client, queue).await?;
+        ensure_topic(setup, queue).await?;
     }
     Ok(Producer::new(client, settings.producer)?)
+}
+
+/// What creates topics by the connector's rules, if it has any.
+fn topic_creator(setup: &Setup) -> Result<Option<TopicCreator>, TaskFailure> {
+    let Some(rules) = &setup.connector.topic_creation else {
+        return Ok(None);
+    };
+    let client = clients::task_admin(setup, "connector-adminclient");
+    TopicCreator::new(Client::new(client)?, rules, Tolerance::of(setup)).map(Some)
 }
 
 struct SourceLoop {

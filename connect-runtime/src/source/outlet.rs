@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::OnTheWay;
 use super::batch::{Batcher, Send};
 use super::submitted::Carried;
+use super::topic_creation::TopicCreator;
 use crate::metrics::TaskMeter;
 use crate::task::TaskFailure;
 
@@ -38,6 +39,8 @@ pub(super) struct Outlet {
     pub(super) batcher: Batcher,
     /// Weak, so that a room that was abandoned does not keep it.
     pub(super) producer: Weak<Producer>,
+    /// Creates topics that the producer does not know; otherwise the broker does.
+    pub(super) creator: Option<Arc<TopicCreator>>,
     pub(super) on_the_way: Arc<Mutex<OnTheWay>>,
     pub(super) meter: Arc<TaskMeter>,
     /// Where connections live; the room's own runtime is the task's, which may block it.
@@ -81,18 +84,25 @@ impl Outlet {
         })
     }
 
-    /// Has the producer ask for the topic, if it does not know it yet. Cancel-safe.
-    async fn look_up(&self, producer: &Arc<Producer>, topic: &Arc<str>) -> Result<(), ClientError> {
+    /// Has the topic created by the connector's rules, if it has any, and the producer ask for it, if it
+    /// does not know it yet. Cancel-safe.
+    async fn look_up(&self, producer: &Arc<Producer>, topic: &Arc<str>) -> Result<(), TaskFailure> {
         if producer.knows(topic) {
             return Ok(());
         }
         let mut asking = JoinSet::new();
         let (producer, topic) = (Arc::clone(producer), Arc::clone(topic));
-        let ask = async move { producer.look_up(&topic).await };
+        let creator = self.creator.clone();
+        let ask = async move {
+            if let Some(creator) = creator {
+                creator.ensure(&topic).await?;
+            }
+            producer.look_up(&topic).await.map_err(TaskFailure::from)
+        };
         asking.spawn_on(ask, &self.connections);
         match asking.join_next().await {
             Some(Ok(asked)) => asked,
-            _ => Err(ClientError::Closed { what: "producer" }),
+            _ => Err(ClientError::Closed { what: "producer" }.into()),
         }
     }
 }

@@ -28,11 +28,10 @@ impl DeadLetterQueue {
         config: &DeadLetterConfig,
     ) -> Result<Self, TaskFailure> {
         let ProducerSettings { client, producer } = settings(setup);
-        let client = Client::new(client)?;
-        ensure_topic(&client, config).await?;
+        ensure_topic(setup, config).await?;
         Ok(Self {
             topic: config.topic.as_str().into(),
-            producer: Arc::new(Producer::new(client, producer)?),
+            producer: Arc::new(Producer::new(Client::new(client)?, producer)?),
             connections: Handle::current(),
         })
     }
@@ -91,9 +90,16 @@ fn settings(setup: &Setup) -> ProducerSettings {
 
 /// Creates the topic if it is missing, with one partition as Kafka does.
 pub(crate) async fn ensure_topic(
-    client: &Client,
+    setup: &Setup,
     config: &DeadLetterConfig,
 ) -> Result<(), TaskFailure> {
+    let client = Client::new(clients::task_admin(setup, "connector-dlq-adminclient"))?;
+    let ensured = ensure(&client, config).await;
+    client.close().await;
+    ensured
+}
+
+async fn ensure(client: &Client, config: &DeadLetterConfig) -> Result<(), TaskFailure> {
     let name = &config.topic;
     let refused = |error: &ClientError| {
         TaskFailure::new(format!(

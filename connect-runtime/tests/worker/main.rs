@@ -1,6 +1,7 @@
 //! A worker with an embedded broker, and connectors that behave and misbehave.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod client_overrides;
 mod connectors;
 mod dead_letters;
 mod program;
@@ -14,6 +15,8 @@ mod restarts;
 mod secrets;
 mod sinks;
 mod stored;
+mod tools;
+mod topic_creation;
 mod transforms;
 mod world;
 

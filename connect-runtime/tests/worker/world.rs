@@ -23,7 +23,7 @@ pub(crate) struct World {
     broker: Option<Broker>,
     address: String,
     worker: WorkerConfig,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn map(pairs: &[(&str, &str)]) -> ConfigMap {
@@ -55,7 +55,7 @@ impl World {
             broker: Some(broker),
             address,
             worker,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -117,6 +117,14 @@ impl World {
     /// A sink of all topics whose names match.
     pub(crate) fn sink_matching(&self, name: &str, pattern: &str) -> ConnectorConfig {
         self.connector(name, SINK, &[("topics.regex", pattern)])
+    }
+
+    /// Any connector.
+    pub(crate) fn of(&self, config: &serde_json::Value) -> ConnectorConfig {
+        let fields = config.as_object().unwrap().iter();
+        let map = fields.map(|(key, text)| (key.clone(), text.as_str().unwrap().to_owned()));
+        let settings = Settings::from_map("test", &map.collect());
+        ConnectorConfig::read(&settings, &self.worker).unwrap().0
     }
 
     /// A worker with more keys.
@@ -184,11 +192,24 @@ impl World {
         }
     }
 
-    /// The same world, its broker gone.
-    pub(crate) async fn without_broker(mut self) -> Self {
+    /// Stops the broker for a while.
+    pub(crate) async fn stop_broker(&mut self) {
         if let Some(broker) = self.broker.take() {
             broker.shutdown().await;
         }
+    }
+
+    /// Starts the broker again, where it was.
+    pub(crate) async fn start_broker(&mut self) {
+        let broker = Broker::builder()
+            .listen(&self.address)
+            .data_dir(self.folder.path());
+        self.broker = Some(broker.start().await.unwrap());
+    }
+
+    /// The same world, its broker gone.
+    pub(crate) async fn without_broker(mut self) -> Self {
+        self.stop_broker().await;
         self
     }
 

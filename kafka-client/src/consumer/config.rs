@@ -113,7 +113,10 @@ impl ConsumerConfig {
     }
 
     /// Refuses combinations that cannot work.
-    pub(crate) fn validate(&self) -> Result<(), ClientError> {
+    ///
+    /// # Errors
+    /// [`ClientError::Configuration`]: the first setting that contradicts another one.
+    pub fn validate(&self) -> Result<(), ClientError> {
         let fail = |key, reason: &str| {
             Err(ClientError::Configuration {
                 key,

@@ -84,7 +84,10 @@ impl Default for ProducerConfig {
 
 impl ProducerConfig {
     /// Refuses combinations that cannot keep what they promise.
-    pub(crate) fn validate(&self) -> Result<(), ClientError> {
+    ///
+    /// # Errors
+    /// [`ClientError::Configuration`]: the first setting that contradicts another one.
+    pub fn validate(&self) -> Result<(), ClientError> {
         let fail = |key, reason: &str| {
             Err(ClientError::Configuration {
                 key,
