@@ -9,15 +9,23 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use world::job::{Job, Running};
+use world::job::{Job, LIMIT, Running};
 
 const SOURCE: &str = "org.apache.kafka.connect.tools.VerifiableSourceConnector";
 
-/// Starts the worker with what it prints at the end of the file `printed`.
+/// Starts the worker with what it prints at the end of the file `printed`; it can be interrupted when
+/// this returns.
 fn start(job: &Job) -> Running {
+    let starts = || {
+        let text = fs::read_to_string(job.path("printed")).unwrap_or_default();
+        text.lines()
+            .filter(|line| line.starts_with("stop:"))
+            .count()
+    };
+    let before = starts();
     let printed = OpenOptions::new()
         .create(true)
         .append(true)
@@ -30,9 +38,29 @@ fn start(job: &Job) -> Running {
         .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
-    Running {
+    let mut running = Running {
         child,
         banner: Vec::new(),
+    };
+    wait_for(&mut running, "it is started", || match starts() > before {
+        true => Ok(()),
+        false => Err("it has printed no banner".to_owned()),
+    });
+    running
+}
+
+/// Waits for something of a worker that runs; while it is not so, the error says how far it is.
+fn wait_for(running: &mut Running, what: &str, mut is_so: impl FnMut() -> Result<(), String>) {
+    let begun = Instant::now();
+    while let Err(so_far) = is_so() {
+        if let Some(status) = running.child.try_wait().unwrap() {
+            panic!("the worker ended by itself ({status}) before {what}: {so_far}");
+        }
+        assert!(
+            begun.elapsed() < LIMIT,
+            "waited too long until {what}: {so_far}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -161,12 +189,22 @@ fn the_schema_source_writes_each_of_its_records_once_over_clean_restarts() {
         let text = fs::read_to_string(job.path("structs.txt")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     };
-    let running = start(&job);
-    world::wait_for("some are there", || lines().len() > 100);
-    assert_eq!(running.interrupt(), Some(0));
-    let running = start(&job);
-    world::wait_for("all are there", || lines().len() >= 900);
-    assert_eq!(running.interrupt(), Some(0));
+    let reach = |count: usize| {
+        let lines = lines();
+        let last = lines.last().cloned().unwrap_or_default();
+        match lines.len() >= count {
+            true => Ok(()),
+            false => Err(format!(
+                "{} records are there, the last is {last}",
+                lines.len()
+            )),
+        }
+    };
+    for count in [100, 900] {
+        let mut running = start(&job);
+        wait_for(&mut running, &format!("{count} are there"), || reach(count));
+        assert_eq!(running.interrupt(), Some(0));
+    }
     let lines = lines();
     assert_eq!(lines.len(), 900);
     for (seqno, line) in lines.iter().enumerate() {
