@@ -545,7 +545,9 @@ impl Core {
     fn would_vote(&self, raft: &Raft, from: u64, canvass: &Canvass) -> bool {
         let metrics = raft.metrics().borrow().clone();
         let is_voter = metrics.membership_config.voter_ids().any(|id| id == from);
-        if !is_voter || canvass.last_log_id < self.log.read(log::Contents::last) {
+        let last = self.log.read(log::Contents::last);
+        // Whoever has a longer log may have got its vote by what this node does not know yet.
+        if canvass.last_log_id < last || (!is_voter && canvass.last_log_id == last) {
             return false;
         }
         if metrics.state.is_leader() && self.leads(&metrics) {

@@ -273,6 +273,24 @@ async fn a_member_that_was_cut_off_disturbs_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_voter_votes_for_one_that_got_its_vote_meanwhile() {
+    let mut world = World::of_voters(3).await;
+    world.join(4, "disk-4").await;
+    world.stop(3).await;
+    let leader = world.leader().await;
+    leader.set_voters(BTreeSet::from([1, 3, 4])).await.unwrap();
+    leader.remove(2).await.unwrap();
+    let version = leader.propose(change(5)).await.unwrap().version();
+    caught_up(&world.node(4), version).await;
+    world.stop(2).await;
+    world.stop(1).await;
+    world.start(3, "disk-3").await;
+    let next = world.leader().await;
+    assert_eq!(next.core.me, 4);
+    assert_eq!(next.image().next_producer_id(), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_majority_nothing_is_agreed_on() {
     let world = World::of_voters(3).await;
     world.stop(2).await;
