@@ -7,28 +7,10 @@ mod world;
 
 use serde_json::Value;
 use world::job::{Job, Running};
-use world::{Run, connect, wait_for};
+use world::{connect, done, refused, wait_for};
 
 const SINK: &str = "name = \"copy\"\nconnector.class = \"FileStreamSink\"\nfile = \"copy.txt\"\n\
                     topics = \"connect-test\"\n";
-
-fn start() -> (Job, Running) {
-    let job = Job::with_rest(["worker.toml", "file-source.toml", "file-sink.toml"]);
-    let running = job.start();
-    (job, running)
-}
-
-#[track_caller]
-fn done(run: &Run) -> &str {
-    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    &run.stdout
-}
-
-#[track_caller]
-fn refused(run: &Run) -> &str {
-    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
-    &run.stderr
-}
 
 /// Waits until a connector and its tasks are in these states.
 fn wait_for_state(job: &Job, running: &Running, name: &str, state: &str, tasks: &str) {
@@ -42,7 +24,7 @@ fn wait_for_state(job: &Job, running: &Running, name: &str, state: &str, tasks: 
 
 #[test]
 fn connectors_are_listed_with_their_states() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     wait_for_state(&job, &running, "local-file-sink", "RUNNING", "1/1");
     wait_for_state(&job, &running, "local-file-source", "RUNNING", "1/1");
     let list = running.connect(&job, &["connectors", "list"]);
@@ -78,7 +60,7 @@ fn connectors_are_listed_with_their_states() {
 
 #[test]
 fn a_file_is_created_once_and_applied_as_often_as_you_like() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     job.write("copy.toml", SINK);
     let created = running.connect(&job, &["connectors", "create", "copy.toml"]);
     assert_eq!(done(&created), "sink \"copy\" created\n");
@@ -127,7 +109,7 @@ fn a_file_is_created_once_and_applied_as_often_as_you_like() {
 
 #[test]
 fn a_request_s_initial_state_is_obeyed_when_the_connector_is_made() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     let request = r#"{"name": "later", "initial_state": "STOPPED", "config":
         {"connector.class": "FileStreamSink", "file": "l", "topics": "t"}}"#;
     job.write("later.json", request);
@@ -145,7 +127,7 @@ fn a_request_s_initial_state_is_obeyed_when_the_connector_is_made() {
 
 #[test]
 fn mistakes_of_all_files_are_said_before_anything_is_done() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     job.write("copy.toml", SINK);
     job.write("broken.toml", "name = \n");
     job.write("nameless.toml", "file = \"x\"\n");
@@ -183,7 +165,7 @@ fn mistakes_of_all_files_are_said_before_anything_is_done() {
 
 #[test]
 fn connectors_are_paused_resumed_stopped_restarted_and_deleted() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     let sink = "local-file-sink";
     let act = |arguments: &[&str]| {
         let run = running.connect(&job, &[&["connectors"], arguments].concat());
@@ -227,7 +209,7 @@ fn connectors_are_paused_resumed_stopped_restarted_and_deleted() {
 
 #[test]
 fn a_description_shows_errors_and_no_secret() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     let failing = "name = \"failing\"\nconnector.class = \"FileStreamSink\"\nfile = \"f\"\n\
                    topics = \"connect-test\"\n\"db.password\" = \"canary-1\"\n\
                    \"value.converter\" = \"json\"\n\"value.converter.schemas.enable\" = false\n";
@@ -254,7 +236,7 @@ fn a_description_shows_errors_and_no_secret() {
 
 #[test]
 fn a_file_is_validated_with_the_place_of_every_mistake() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     let ok = running.connect(&job, &["connectors", "validate", "file-sink.toml"]);
     assert_eq!(done(&ok), "file-sink.toml is valid\n");
     let wrong = "name = \"copy\"\nconnector.class = \"FileStreamSink\"\ntasks.max = \"x\"\n\

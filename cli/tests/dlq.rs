@@ -7,7 +7,7 @@ mod world;
 
 use serde_json::Value;
 use world::job::{Job, Running};
-use world::{Run, connect, wait_for};
+use world::{Run, connect, done, wait_for};
 
 const SINK: &str = "local-file-sink";
 const QUEUE: &str = "\"value.converter\" = \"json\"\n\"value.converter.schemas.enable\" = false\n\
@@ -27,12 +27,6 @@ fn dlq(job: &Job, running: &Running, words: &[&str]) -> Run {
     let broker = running.broker();
     let words = [&["dlq"], words, &["--bootstrap-server", &broker]].concat();
     running.connect(job, &words)
-}
-
-#[track_caller]
-fn done(run: &Run) -> &str {
-    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    &run.stdout
 }
 
 #[test]

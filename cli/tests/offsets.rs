@@ -6,28 +6,10 @@
 mod world;
 
 use world::job::{Job, LIMIT, Running};
-use world::{Broker, Run, connect, wait_for, wait_for_content};
+use world::{Broker, connect, done, refused, wait_for, wait_for_content};
 
 const SINK: &str = "local-file-sink";
 const SOURCE: &str = "local-file-source";
-
-fn start() -> (Job, Running) {
-    let job = Job::with_rest(["worker.toml", "file-source.toml", "file-sink.toml"]);
-    let running = job.start();
-    (job, running)
-}
-
-#[track_caller]
-fn done(run: &Run) -> &str {
-    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    &run.stdout
-}
-
-#[track_caller]
-fn refused(run: &Run) -> &str {
-    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
-    &run.stderr
-}
 
 /// Waits until the offsets of a connector are shown so.
 fn wait_for_offsets(job: &Job, running: &Running, name: &str, expected: &str) {
@@ -40,7 +22,7 @@ fn wait_for_offsets(job: &Job, running: &Running, name: &str, expected: &str) {
 
 #[test]
 fn a_source_is_sent_back_and_begins_anew() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     job.append("foo\nbar\n");
     job.expect("foo\nbar\n");
     wait_for_offsets(&job, &running, SOURCE, "\"position\":8,");
@@ -85,7 +67,7 @@ fn a_source_is_sent_back_and_begins_anew() {
 
 #[test]
 fn what_is_shown_as_json_is_taken_back() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     job.append("foo\n");
     job.expect("foo\n");
     wait_for_offsets(&job, &running, SOURCE, "\"position\":4,");
@@ -102,7 +84,7 @@ fn what_is_shown_as_json_is_taken_back() {
 
 #[test]
 fn a_sink_reads_again_from_where_it_is_told() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     let broker = running.broker();
     job.append("foo\nbar\n");
     job.expect("foo\nbar\n");
@@ -142,7 +124,7 @@ fn a_sink_reads_again_from_where_it_is_told() {
 
 #[test]
 fn offsets_of_another_cluster_are_never_taken() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     job.append("foo\n");
     job.expect("foo\n");
     done(&running.connect(&job, &["connectors", "stop", SINK]));
@@ -180,7 +162,7 @@ fn one_place_to_go_on_is_needed_and_only_one() {
 
 #[test]
 fn levels_of_loggers_are_changed_while_the_worker_runs() {
-    let (job, running) = start();
+    let (job, running) = Job::started();
     let set = running.connect(&job, &["loggers", "set", "connect_runtime::sink", "debug"]);
     assert!(
         done(&set).starts_with("at DEBUG now: connect_runtime::sink"),

@@ -191,23 +191,24 @@ impl Plan<'_> {
 
     /// A live broker was heard of: where it is in sync, fenced ones need not be any more.
     pub(super) fn count_on(&mut self, id: i32) {
-        self.drop_fenced(|in_sync| *in_sync == id);
+        self.drop_fenced(|in_sync| in_sync == id);
     }
 
     /// As [`count_on`](Self::count_on), with every live broker but the `silent`.
     pub(super) fn count_on_all_but(&mut self, silent: &BTreeSet<i32>) {
-        self.drop_fenced(|in_sync| !silent.contains(in_sync));
+        self.drop_fenced(|in_sync| !silent.contains(&in_sync));
     }
 
     /// Drops fenced brokers from the in-sync replicas that have a live one which is `there`.
-    fn drop_fenced(&mut self, there: impl Fn(&i32) -> bool) {
+    fn drop_fenced(&mut self, there: impl Fn(i32) -> bool) {
+        if !self.image().has_fenced_beside(&there) {
+            return;
+        }
         for topic in self.topics() {
             for (index, state) in &topic.partitions {
-                let live = |id: &i32| self.image().is_live(*id);
-                let fenced = !state.isr.iter().all(live);
-                if fenced && state.isr.iter().any(|id| live(id) && there(id)) {
+                if self.image().is_fenced_beside(state, &there) {
                     let mut next = state.clone();
-                    next.isr.retain(live);
+                    next.isr.retain(|id| self.image().is_live(*id));
                     self.settle(&topic, *index, next, Choice::Stay, None);
                 }
             }

@@ -134,11 +134,18 @@ impl MetadataImage {
     /// Whether a fenced broker is in sync somewhere beside a live one that is `there`, and need not
     /// be.
     pub(crate) fn has_fenced_beside(&self, there: impl Fn(i32) -> bool) -> bool {
-        let live = |id: &i32| self.is_live(*id);
         let mut partitions = self.topics().flat_map(|topic| topic.partitions.values());
-        partitions.any(|state| {
-            !state.isr.iter().all(live) && state.isr.iter().any(|id| live(id) && there(*id))
-        })
+        partitions.any(|state| self.is_fenced_beside(state, &there))
+    }
+
+    /// The same in one partition.
+    pub(crate) fn is_fenced_beside(
+        &self,
+        state: &PartitionState,
+        there: impl Fn(i32) -> bool,
+    ) -> bool {
+        let live = |id: &i32| self.is_live(*id);
+        !state.isr.iter().all(live) && state.isr.iter().any(|id| live(id) && there(*id))
     }
 
     /// The brokers that may be given replicas.

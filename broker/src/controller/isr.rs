@@ -21,9 +21,7 @@ impl Plan<'_> {
     ) -> Result<Vec<Result<PartitionState, ControllerError>>, ControllerError> {
         self.check_epoch(broker, broker_epoch)?;
         // Whoever asks is there.
-        if self.image().has_fenced_beside(|in_sync| in_sync == broker) {
-            self.count_on(broker);
-        }
+        self.count_on(broker);
         Ok(changes
             .iter()
             .map(|change| self.alter_one(broker, change))

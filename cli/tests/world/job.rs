@@ -60,6 +60,13 @@ impl Job {
         job
     }
 
+    /// The README's main job with the REST interface on a free port, running.
+    pub fn started() -> (Self, Running) {
+        let job = Self::with_rest(["worker.toml", "file-source.toml", "file-sink.toml"]);
+        let running = job.start();
+        (job, running)
+    }
+
     /// Writes a file into the folder.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();

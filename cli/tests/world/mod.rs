@@ -24,6 +24,20 @@ pub struct Run {
     pub stderr: String,
 }
 
+/// What a command that has to succeed printed.
+#[track_caller]
+pub fn done(run: &Run) -> &str {
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    &run.stdout
+}
+
+/// Why a command that has to fail failed.
+#[track_caller]
+pub fn refused(run: &Run) -> &str {
+    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
+    &run.stderr
+}
+
 /// Runs `connect` with these arguments and no input.
 pub fn connect(arguments: &[&str]) -> Run {
     run(Path::new(env!("CARGO_BIN_EXE_connect")), arguments, "")
