@@ -46,12 +46,27 @@ impl TestCluster {
         cluster
     }
 
-    /// Three brokers, with the topic `orders` in sync on all of them.
+    /// Three brokers that all have a vote, with the topic `orders` in sync on all of them.
     async fn with_orders(partitions: i32) -> Self {
         let cluster = Self::start(3).await;
         create(&cluster.client(), "orders", partitions, 3).await;
         cluster.until_in_sync("orders", 3).await;
+        cluster.until_voters(3).await;
         cluster
+    }
+
+    /// Waits until every broker knows of so many voters: until then, the cluster may need one of them
+    /// in particular.
+    async fn until_voters(&self, count: usize) {
+        let begun = Instant::now();
+        let knows = |broker: &Broker| {
+            let view = broker.inspector().cluster();
+            view.is_some_and(|view| view.voters.len() == count)
+        };
+        while !self.brokers.iter().flatten().all(knows) {
+            assert!(begun.elapsed() < LIMIT, "there are not {count} voters");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// As many folders and ports, and no broker yet.
