@@ -44,14 +44,18 @@ impl Controller {
 
     async fn run(self: Arc<Self>) {
         let mut leadership = self.quorum.leadership();
+        let mut former = None;
         loop {
             let now = *leadership.borrow_and_update();
             let ended = if now.leader == Some(self.me()) {
+                // Not when this node is elected again: it has led since.
+                let former = former.take().zip(self.quorum.heard_leader_at());
                 tokio::select! {
-                    never = self.lead(now.term) => match never {},
+                    never = self.lead(now.term, former) => match never {},
                     changed = leadership.changed() => changed.is_err(),
                 }
             } else {
+                former = now.leader.or(former);
                 leadership.changed().await.is_err()
             };
             if ended {
@@ -60,8 +64,12 @@ impl Controller {
         }
     }
 
-    /// Ends by being dropped.
-    async fn lead(self: &Arc<Self>, term: u64) -> std::convert::Infallible {
+    /// Ends by being dropped. `former` led before, and was heard then.
+    async fn lead(
+        self: &Arc<Self>,
+        term: u64,
+        former: Option<(i32, Instant)>,
+    ) -> std::convert::Infallible {
         tracing::info!(
             broker = self.me(),
             term,
@@ -74,7 +82,7 @@ impl Controller {
         }
         let begun = Instant::now();
         // Some have been heard of meanwhile.
-        self.sessions.lock().begin(&self.image(), begun);
+        self.sessions.lock().begin(&self.image(), begun, former);
         let live: Vec<(i32, i64)> = self
             .image()
             .brokers()

@@ -1,5 +1,6 @@
 //! Which brokers the active controller hears of. It is all in memory: a new active controller
-//! begins by giving everybody a full session.
+//! begins by giving everybody a full session, except its predecessor, whose silence made it the
+//! controller.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,15 +35,23 @@ impl Sessions {
         self.0.clear();
     }
 
-    /// Gives a full session to everybody who was not heard of in this term yet.
-    pub(super) fn begin(&mut self, image: &MetadataImage, now: Instant) {
+    /// Gives a full session to everybody who was not heard of in this term yet; to the `former` active
+    /// controller only what is left since it was heard.
+    pub(super) fn begin(
+        &mut self,
+        image: &MetadataImage,
+        now: Instant,
+        former: Option<(i32, Instant)>,
+    ) {
         self.0.retain(|id, session| {
             let broker = image.broker(*id);
             broker.is_some_and(|broker| broker.epoch == session.epoch)
         });
         for broker in image.brokers() {
             if !self.0.contains_key(&broker.id) {
-                self.registered(broker.id, broker.epoch, image.version(), now);
+                let heard_at = former.filter(|(id, _)| *id == broker.id);
+                let heard_at = heard_at.map_or(now, |(_, heard_at)| heard_at.min(now));
+                self.registered(broker.id, broker.epoch, image.version(), heard_at);
             }
         }
     }
@@ -165,7 +174,7 @@ mod tests {
         let before = Instant::now();
         let begun = before + Duration::from_millis(1);
         let mut sessions = Sessions::default();
-        sessions.begin(&image, begun);
+        sessions.begin(&image, begun, None);
         let timeout = Duration::from_secs(3);
         assert!(sessions.expired(&image, timeout, begun).is_empty());
         assert!(!sessions.heard_since(2, before));
@@ -180,5 +189,22 @@ mod tests {
         assert!(sessions.heard_since(2, before));
         sessions.disconnected(2, 7);
         assert!(!sessions.heard_since(2, before), "it may be gone");
+    }
+
+    #[test]
+    fn a_former_controller_that_fell_silent_gets_no_session_anew() {
+        let mut image = MetadataImage::default();
+        for id in [1, 2] {
+            image.apply(&MetadataRecord::Broker(BrokerRegistration::live(id, 7)));
+        }
+        let heard = Instant::now();
+        let begun = heard + Duration::from_secs(2);
+        let mut sessions = Sessions::default();
+        sessions.begin(&image, begun, Some((1, heard)));
+        let timeout = Duration::from_secs(3);
+        assert!(sessions.expired(&image, timeout, begun).is_empty());
+        let over = heard + timeout;
+        assert_eq!(sessions.expired(&image, timeout, over), [1]);
+        assert_eq!(sessions.next_expiry(&image, timeout), Some(over));
     }
 }

@@ -311,6 +311,11 @@ impl Quorum {
         self.core.wake.notify_one();
     }
 
+    /// When this node last heard a leader other than itself.
+    pub(crate) fn heard_leader_at(&self) -> Option<Instant> {
+        *self.core.heard.lock()
+    }
+
     /// Position of the last record in this node's log, agreed on or not.
     pub(crate) fn log_end(&self) -> u64 {
         let last = self
