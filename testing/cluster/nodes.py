@@ -1,7 +1,9 @@
 """A cluster of real broker processes on this machine: ours, or Apache Kafka's as the judge of these
 scripts themselves (KAFKA_HOME names a folder with its libs/)."""
+import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -38,6 +40,13 @@ class Ours:
 
     def prepare(self, node):
         pass
+
+    def voters(self, cluster):
+        """The folders of the metadata quorum's voters by node."""
+        command = [self.binary, "metadata-quorum", "describe", "--status", "--bootstrap-server", cluster.bootstrap]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        found = re.search(r"CurrentVoters:\s*(\[.*\])", done.stdout)
+        return {voter["id"]: voter["directoryId"] for voter in json.loads(found[1])} if found else {}
 
 
 class ApacheKafka:
@@ -126,6 +135,12 @@ class Node:
     def resume(self):
         self.signal(signal.SIGCONT)
 
+    def directory(self):
+        """The id of its data folder, which is another one after it was wiped."""
+        meta = self.data / "meta.properties"
+        found = re.search(r"^directory.id=(.*)$", meta.read_text(), re.M) if meta.exists() else None
+        return found and found[1]
+
     def wipe(self):
         shutil.rmtree(self.data, ignore_errors=True)
 
@@ -181,6 +196,20 @@ class Cluster:
         for node in self.nodes:
             node.start()
         self.wait()
+        self.wait_votes()
+
+    def wait_votes(self):
+        """Until each node has its vote, with the folder it has now: before, a majority is fewer nodes than it seems."""
+        if isinstance(self.kind, ApacheKafka):
+            return
+        deadline = time.monotonic() + READY_S
+        while True:
+            voters, wanted = self.kind.voters(self), {node.id: node.directory() for node in self.nodes}
+            if voters == wanted:
+                return
+            if time.monotonic() > deadline:
+                self.fail(f"the voters are {voters} and not {wanted}")
+            time.sleep(0.1)
 
     def wait(self, nodes=None):
         """Until these nodes are reachable and all of them are in the cluster's metadata."""

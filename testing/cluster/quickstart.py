@@ -131,13 +131,13 @@ def main():
 
         in_sync(3)
         voters = 0
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while voters < 3:
             text = run("metadata-quorum", "describe", "--status", "--bootstrap-server", bootstrap, folder=folder)
             found = re.search(r"CurrentVoters:\s*\[(.*)\]", text)
             voters = len(re.findall(r'"id":', found[1]) or found[1].split(",")) if found else 0
             if time.monotonic() > deadline:
-                raise SystemExit(f"FAILED: the three have no vote after 5 s:\n{text}")
+                raise SystemExit(f"FAILED: the three have no vote after 30 s:\n{text}")
         write(10)
         slowest = 0.0
         for broker in brokers:

@@ -103,6 +103,8 @@ def replace_disk(cluster, options):
         node.wipe()
         node.start()
         cluster.wait([node])
+        # What clients are told may be of the time before the kill.
+        cluster.wait_votes()
         cluster.wait_whole(TOPIC)
     return judge(cluster, [writer], TOPIC, PARTITIONS)
 
