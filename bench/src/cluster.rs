@@ -40,6 +40,17 @@ impl Node {
         Ok(())
     }
 
+    /// Stops the process where it is, or lets it go on: its connections stay open, and nothing is said.
+    fn signal(&self, name: &str) -> Outcome<()> {
+        let process = self.process.as_ref().ok_or("no process")?;
+        let sent = std::process::Command::new("kill")
+            .args([name, &process.id().to_string()])
+            .status()?;
+        sent.success()
+            .then_some(())
+            .ok_or_else(|| "kill failed".into())
+    }
+
     fn kill(&mut self) -> Outcome<()> {
         if let Some(mut process) = self.process.take() {
             process.kill()?;
@@ -215,13 +226,16 @@ async fn write_to_each(
     partitions: i32,
 ) -> Outcome<Duration> {
     let began = Instant::now();
+    producer.send(topic, to_each(partitions)).await?.await?;
+    Ok(began.elapsed())
+}
+
+fn to_each(partitions: i32) -> Vec<ProducerRecord> {
     let record = |partition| ProducerRecord {
         partition: Some(partition),
         ..ProducerRecord::value("x")
     };
-    let records = (0..partitions).map(record).collect();
-    producer.send(topic, records).await?.await?;
-    Ok(began.elapsed())
+    (0..partitions).map(record).collect()
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -248,6 +262,7 @@ pub(crate) fn measure(folder: &Path, mib: u64, rounds: usize) -> Outcome<()> {
         );
         idle(&cluster).await?;
         failover(&mut cluster, rounds).await?;
+        silence(&mut cluster, rounds.div_ceil(2)).await?;
         throughput(&cluster, mib).await?;
         thousand(&mut cluster).await
     })
@@ -275,20 +290,55 @@ async fn idle(cluster: &Cluster) -> Outcome<()> {
     Ok(())
 }
 
-/// From kill -9 of the busiest node until every one of 100 partitions took a write with acks=all.
-async fn failover(cluster: &mut Cluster, rounds: usize) -> Outcome<()> {
-    const PARTITIONS: i32 = 100;
-    let topic: Arc<str> = "failover".into();
-    cluster.create(&topic, PARTITIONS, 3).await?;
-    cluster.until_whole(&topic).await?;
+/// Partitions of the topics whose leaders die.
+const LED: i32 = 100;
+
+/// A topic with [`LED`] partitions and three copies that was written to, and the load on it: all the
+/// time, about 10,000 records a second to all partitions.
+async fn loaded(cluster: &Cluster, topic: &Arc<str>) -> Outcome<tokio::task::JoinHandle<()>> {
+    cluster.create(topic, LED, 3).await?;
+    cluster.until_whole(topic).await?;
     let producer = producer(&cluster.client)?;
-    write_to_each(&producer, &topic, PARTITIONS).await?;
+    write_to_each(&producer, topic, LED).await?;
+    let topic = topic.clone();
+    Ok(tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            pace.tick().await;
+            // Acknowledged or not: the producer's own buffer bounds what is under way.
+            if producer.send(&topic, to_each(LED)).await.is_err() {
+                return;
+            }
+        }
+    }))
+}
+
+fn print_times(what: &str, times: Vec<Duration>) {
+    let each: Vec<String> = times
+        .iter()
+        .map(|time| format!("{:.0}", milliseconds(*time)))
+        .collect();
+    let worst = times.iter().max().copied().unwrap_or_default();
+    println!("{what}, each: {} ms", each.join(" "));
+    println!(
+        "{what}, median of {}: {:.0} ms (worst {:.0})",
+        times.len(),
+        milliseconds(median(times)),
+        milliseconds(worst)
+    );
+}
+
+/// From kill -9 of the busiest node until every one of 100 partitions under load took a write with acks=all.
+async fn failover(cluster: &mut Cluster, rounds: usize) -> Outcome<()> {
+    let topic: Arc<str> = "failover".into();
+    let load = loaded(cluster, &topic).await?;
+    let producer = producer(&cluster.client)?;
     let (mut times, mut back) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let busiest = cluster.busiest(&topic).await?;
         let node = cluster.node(busiest)?;
         node.kill()?;
-        times.push(write_to_each(&producer, &topic, PARTITIONS).await?);
+        times.push(write_to_each(&producer, &topic, LED).await?);
         let node = cluster.node(busiest)?;
         let began = Instant::now();
         node.start()?;
@@ -296,20 +346,54 @@ async fn failover(cluster: &mut Cluster, rounds: usize) -> Outcome<()> {
         cluster.until_whole(&topic).await?;
         back.push(began.elapsed());
     }
-    let worst = times.iter().max().copied().unwrap_or_default();
-    let each: Vec<String> = times
-        .iter()
-        .map(|time| format!("{:.0}", milliseconds(*time)))
-        .collect();
-    println!("each kill, ms: {}", each.join(" "));
-    println!(
-        "kill -9 to a write in each of {PARTITIONS} partitions, median of {rounds}: {:.0} ms (worst {:.0})",
-        milliseconds(median(times)),
-        milliseconds(worst)
+    load.abort();
+    print_times(
+        &format!("kill -9 to a write in each of {LED} partitions under load"),
+        times,
     );
     println!(
         "start of the killed node to all in sync, median: {:.0} ms",
         milliseconds(median(back))
+    );
+    Ok(())
+}
+
+/// From SIGSTOP of the busiest node until the first write with acks=all that needed another leader, and
+/// until every one of 100 partitions took one: nothing tells that the node is gone but that it says
+/// nothing for a session (`broker.session.timeout.ms`, 3 s).
+async fn silence(cluster: &mut Cluster, rounds: usize) -> Outcome<()> {
+    let topic: Arc<str> = "silence".into();
+    let load = loaded(cluster, &topic).await?;
+    let (mut first, mut times) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let busiest = cluster.busiest(&topic).await?;
+        let id = i32::try_from(busiest + 1)?;
+        let described = cluster.describe(&topic).await?;
+        let led = described.partitions.iter().find(|it| it.leader == id);
+        let led = led.ok_or("nothing is led")?.index;
+        let producer = producer(&cluster.client)?;
+        write_to_each(&producer, &topic, LED).await?;
+        cluster.node(busiest)?.signal("-STOP")?;
+        let began = Instant::now();
+        let record = ProducerRecord {
+            partition: Some(led),
+            ..ProducerRecord::value("x")
+        };
+        producer.send(&topic, vec![record]).await?.await?;
+        first.push(began.elapsed());
+        write_to_each(&producer, &topic, LED).await?;
+        times.push(began.elapsed());
+        cluster.node(busiest)?.signal("-CONT")?;
+        cluster.until_whole(&topic).await?;
+    }
+    load.abort();
+    print_times(
+        "silence of a leader to a write in one of its partitions under load",
+        first,
+    );
+    print_times(
+        &format!("silence of a leader to a write in each of {LED} partitions under load"),
+        times,
     );
     Ok(())
 }

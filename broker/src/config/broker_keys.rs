@@ -50,7 +50,7 @@ pub(crate) static BROKER_KEYS: &[Definition] = &[
         "broker.session.timeout.ms",
         int(1),
         Some("3000"),
-        "How long a silent broker is taken to be there, in milliseconds.",
+        "How long a silent broker is taken to be there, in milliseconds; others lead by then.",
     ),
     Definition::new(
         "cluster.id",

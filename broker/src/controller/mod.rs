@@ -261,8 +261,13 @@ impl Controller {
             .unwrap_or(default)
     }
 
+    /// How long a broker may be silent: a little less than configured, so that when its session is over
+    /// others lead what it led, and clients know it.
     fn session_timeout(&self) -> Duration {
-        Duration::from_millis(self.number("broker.session.timeout.ms", 3000).max(1))
+        let session = self.number("broker.session.timeout.ms", 3000).max(1);
+        let heartbeat = self.number("broker.heartbeat.interval.ms", 500);
+        let telling = (session.saturating_sub(heartbeat) / 8).min(200);
+        Duration::from_millis(session - telling)
     }
 
     /// Makes a decision and has it agreed on; gives what `decide` gave, and metadata that has it.

@@ -19,6 +19,8 @@ use crate::{BrokerInfo, ClientError, ErrorCode, TopicPartition};
 const DAMAGE_PAUSE: Duration = Duration::from_secs(1);
 /// A leader that lets this pass beyond what it was allowed to wait may have been replaced.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the others are asked from then on.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a task of the consumer brings back.
 #[derive(Debug)]
@@ -393,7 +395,7 @@ impl Consumer {
             let wake = Arc::clone(&self.wake);
             self.work.spawn(async move {
                 let plain: Vec<Want> = wants.iter().map(|(want, _)| want.clone()).collect();
-                let patience = config.fetch_max_wait.saturating_add(PATIENCE);
+                let mut patience = config.fetch_max_wait.saturating_add(PATIENCE);
                 let mut fetching =
                     std::pin::pin!(fetch::fetch(&client, &pool, &config, node, &plain));
                 let result = loop {
@@ -405,6 +407,7 @@ impl Consumer {
                                 client.metadata().mark_stale(&want.partition.topic);
                             }
                             wake.notify_one();
+                            patience = ASK_AGAIN;
                         }
                     }
                 };

@@ -37,6 +37,10 @@ use crate::{BrokerInfo, Client, ClientError, ErrorCode, TopicPartition};
 /// A leader that owes an answer for this long may have been replaced.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often the others are asked from then on. A silent leader is replaced when its session is over, so
+/// this comes on top of it.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
     let _end = End(Arc::clone(&shared));
@@ -583,7 +587,7 @@ fn question_leader(
     let Some(topic) = metadata.topic(&name.topic) else {
         return false;
     };
-    let patient_until = since.max(topic.fetched) + PATIENCE;
+    let patient_until = (since + PATIENCE).max(topic.fetched + ASK_AGAIN);
     if patient_until > now {
         look_again(Some(patient_until));
     } else {
@@ -697,7 +701,7 @@ mod tests {
         assert_eq!(ask(&partition), (false, None));
         assert!(!client.metadata().is_fresh("t", max_age));
         client.metadata().update(&led_by(1, 5), max_age);
-        assert_eq!(ask(&partition), (false, Some(PATIENCE)), "it still leads");
+        assert_eq!(ask(&partition), (false, Some(ASK_AGAIN)), "it still leads");
         client.metadata().update(&led_by(2, 6), max_age);
         assert!(ask(&partition).0);
     }
