@@ -40,6 +40,7 @@ def kill(cluster, options):
         victim.kill()
         time.sleep(random.uniform(0.05, 0.8))
         victim.start()
+        cluster.wait([victim])
         cluster.wait_whole(TOPIC)
     return f"{options.rounds} rounds, {judge(cluster, [writer], TOPIC, PARTITIONS)}"
 
