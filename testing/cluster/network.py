@@ -141,16 +141,19 @@ def run(cluster, network, seed):
     cluster.wait_whole(TOPIC)
     writer = Writer(cluster.bootstrap, TOPIC, PARTITIONS)
     writer.start()
+    longest = 0.0
     for cut in [cut_off, deaf, mute, bridge_between, unplugged]:
         for victim in random.sample(range(3), 2):
             time.sleep(1)
+            longest, writer.longest_gap = max(longest, writer.longest_gap), 0.0
             cut(network, victim)
             lasted = random.uniform(4, 9)
             time.sleep(lasted)
             heal(network, victim)
             took = cluster.wait_whole(TOPIC, patience=90)
-            print(f"network: {cut.__name__} of node {victim + 1} for {lasted:.1f} s: whole again after {took:.1f} s",
-                  flush=True)
+            print(f"network: {cut.__name__} of node {victim + 1} for {lasted:.1f} s: longest pause "
+                  f"{writer.longest_gap:.2f} s, whole again after {took:.1f} s", flush=True)
+    writer.longest_gap = max(longest, writer.longest_gap)
     print(f"network: passed (seed {seed}): {judge(cluster, [writer], TOPIC, PARTITIONS)}")
 
 
