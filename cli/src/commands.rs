@@ -8,6 +8,7 @@ pub mod consume;
 pub mod dlq;
 pub mod explain;
 pub mod groups;
+pub mod hash_password;
 pub mod leader_election;
 pub mod links;
 pub mod loggers;
@@ -100,6 +101,7 @@ pub fn command_line() -> Command {
             plugins::Arguments::augment_args(Command::new("plugins"))
                 .about("List the connectors, transforms and predicates this program knows"),
         )
+        .subcommand(hash_password::command())
         .subcommand(
             links::Arguments::augment_args(Command::new("links"))
                 .about("Make links to this program under the names of Kafka's tools"),
@@ -134,6 +136,7 @@ pub fn dispatch(invocation: Invocation) -> Result<ExitCode, CliError> {
         ["reassign-partitions"] => reassign::run(&arguments(&invocation)?, &invocation),
         ["metadata-quorum"] => metadata_quorum::run(&arguments(&invocation)?, &invocation),
         ["plugins"] => plugins::run(&arguments(&invocation)?),
+        ["hash-password"] => hash_password::run(),
         ["links"] => links::run(&arguments(&invocation)?),
         other => Err(invocation.usage(format!("there is no command {:?}", other.join(" ")))),
     }

@@ -3,23 +3,36 @@
 //! Every request has a connection of its own: a command makes a few, and somebody waits for it. What is
 //! answered is bounded in size and time. An answer that says no is a value: the caller may know better
 //! than the server what to do about it.
+//!
+//! A worker may ask for a user and speak TLS: [`RestArguments`] has all of it, which may also be in the
+//! environment or in a file. A password is never an argument, because everybody on the machine can read
+//! those.
 
+mod arguments;
 mod failure;
+mod secret;
+mod tls;
 mod url;
 
+use std::fmt;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::header::HeaderValue;
+use hyper::http::request;
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::CliError;
-use crate::invocation::Invocation;
+pub use arguments::RestArguments;
+pub use secret::{hidden_line, is_terminal};
 use url::Url;
 
 /// Where the worker is unless an option says so.
@@ -32,39 +45,28 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(100);
 /// The largest answer, in bytes: room for thousands of connectors.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Where the worker is.
-#[derive(Debug, Clone, clap::Args)]
-pub struct RestArguments {
-    /// The worker's REST interface [default: $CONNECT_URL, else http://127.0.0.1:8083].
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
+/// A worker's REST interface.
+#[derive(Clone)]
+pub struct Rest {
+    url: Url,
+    /// What proves who we are, if anything has to.
+    authorization: Option<HeaderValue>,
+    /// What secures connections, if the URL asks for that.
+    tls: Option<TlsConnector>,
 }
 
-impl RestArguments {
-    /// The REST interface that the option, the environment or the default names.
-    ///
-    /// # Errors
-    /// It is no URL of this kind.
-    pub fn rest(&self, invocation: &Invocation) -> Result<Rest, CliError> {
-        let (text, source) = match (&self.url, std::env::var(VARIABLE)) {
-            (Some(text), _) => (text.clone(), "--url"),
-            (None, Ok(text)) if !text.trim().is_empty() => (text, VARIABLE),
-            (None, _) => (DEFAULT_URL.to_owned(), "the default"),
-        };
-        let url = Url::parse(&text).map_err(|problem| {
-            invocation.usage(format!(
-                "\"{text}\" ({source}) {problem}; an example is \"{DEFAULT_URL}\""
-            ))
-        })?;
-        Ok(Rest { url })
+impl fmt::Debug for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rest")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
-/// A worker's REST interface.
-#[derive(Debug, Clone)]
-pub struct Rest {
-    url: Url,
-}
+/// A connection, whatever secures it.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// What was answered, whether yes or no.
 #[derive(Debug)]
@@ -124,13 +126,10 @@ impl Rest {
     ) -> Result<Answer, CliError> {
         let stream = self.connect().await?;
         let bytes = body.map(|body| Bytes::from(body.to_string()));
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url.path))
-            .header(header::HOST, &self.url.authority)
+        let request = self
+            .request(method, path)
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::CONNECTION, "close")
             .body(Full::new(bytes.unwrap_or_default()))
             .map_err(|error| self.broken(&error))?;
         match timeout(ANSWER_TIMEOUT, self.exchange(stream, request)).await {
@@ -144,22 +143,46 @@ impl Rest {
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, CliError> {
+    /// A request as every one begins: to whom it goes, and from whom it is.
+    fn request(&self, method: Method, path: &str) -> request::Builder {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url.path))
+            .header(header::HOST, &self.url.authority)
+            .header(header::CONNECTION, "close");
+        match &self.authorization {
+            None => request,
+            Some(authorization) => request.header(header::AUTHORIZATION, authorization.clone()),
+        }
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, CliError> {
+        let within = format!("no connection within {} seconds", CONNECT_TIMEOUT.as_secs());
         let opening = TcpStream::connect((self.url.host.as_str(), self.url.port));
-        match timeout(CONNECT_TIMEOUT, opening).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(self.unreachable(&error.to_string())),
-            Err(_) => {
-                let within = format!("no connection within {} seconds", CONNECT_TIMEOUT.as_secs());
-                Err(self.unreachable(&within))
-            }
+        let stream = match timeout(CONNECT_TIMEOUT, opening).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(&error.to_string())),
+            Err(_) => return Err(self.unreachable(&within)),
+        };
+        let Some(tls) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
+        let name = tls::server_name(&self.url.host).map_err(|why| self.unreachable(&why))?;
+        match timeout(CONNECT_TIMEOUT, tls.connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(CliError::failed(format!(
+                "error: no secure connection with {}: {}",
+                self.url,
+                tls::explained(&error)
+            ))),
+            Err(_) => Err(self.unreachable(&within)),
         }
     }
 
     /// Sends a request and reads the answer. The connection ends with it.
     async fn exchange(
         &self,
-        stream: TcpStream,
+        stream: Box<dyn Stream>,
         request: Request<Full<Bytes>>,
     ) -> Result<Answer, CliError> {
         let failed = |error: hyper::Error| self.broken(&error);
@@ -191,6 +214,12 @@ impl Rest {
         };
         match read {
             Ok(body) => Ok(Answer { status, body }),
+            // Kafka Connect's own way to ask for a password says why in plain text.
+            Err(_) if status == 401 => {
+                let message = String::from_utf8_lossy(body.get(..200).unwrap_or(body));
+                let body = json!({"message": message.escape_debug().to_string()});
+                Ok(Answer { status, body })
+            }
             Err(_) => Err(CliError::failed(format!(
                 "error: what answers at {} (with HTTP {status}) is no Kafka Connect worker; name the \
                  worker's REST interface with --url or {VARIABLE}",
@@ -207,10 +236,14 @@ impl Rest {
         ))
     }
 
-    fn broken(&self, error: &dyn std::fmt::Display) -> CliError {
+    fn broken(&self, error: &dyn fmt::Display) -> CliError {
+        let hint = match self.tls.is_some() {
+            true => "",
+            false => ", or write https:// if that is what it speaks",
+        };
         CliError::failed(format!(
             "error: the worker at {} gave no whole answer: {error}; what was asked for may be done all \
-             the same, look with 'connect connectors list'",
+             the same, look with 'connect connectors list'{hint}",
             self.url
         ))
     }

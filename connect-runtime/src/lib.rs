@@ -4,6 +4,7 @@
 //! - [`config`]: files of three formats become one flat map that knows where every key is written;
 //! - [`Worker`]: runs connectors against a Kafka cluster and keeps their offsets there;
 //! - [`rest`]: Kafka Connect's REST interface to a worker;
+//! - [`password`]: those of its users, hashed;
 //! - [`standalone`]: the whole program around a worker, for a `main` of three lines;
 //! - [`logging`]: readable or JSON logs with connector and task on every line.
 //!
@@ -37,6 +38,7 @@ mod worker;
 
 pub mod config;
 pub mod logging;
+pub mod password;
 pub mod rest;
 pub mod standalone;
 

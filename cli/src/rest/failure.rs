@@ -45,6 +45,13 @@ impl Answer {
 fn advice(status: u16, message: &str) -> Option<&'static str> {
     let says = |text| message.contains(text);
     match status {
+        401 => Some(
+            "say who you are with --user and --password-file, with CONNECT_USER and CONNECT_PASSWORD, or in \
+             a file with --client-config",
+        ),
+        403 if says("may only read") => {
+            Some("ask whoever runs the worker for a user whose role is full")
+        }
         409 if says("already exists") => {
             Some("change it with 'connect connectors apply FILE', or give the new one another name")
         }

@@ -1,13 +1,16 @@
 //! The address of a REST interface.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use hyper::Uri;
 
 /// Kafka Connect's port, for addresses without one.
 const DEFAULT_PORT: u16 = 8083;
+/// That of `https://` everywhere: what has no port there is most likely a proxy.
+const DEFAULT_SECURE_PORT: u16 = 443;
 
-/// `http://host:port`, and a path if the interface is behind something that adds one.
+/// `http://host:port` or `https://host:port`, and a path if the interface is behind something that adds one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Url {
     /// Whom to connect to.
@@ -17,6 +20,8 @@ pub(super) struct Url {
     pub(super) authority: String,
     /// What comes before every path: empty, or with a slash before it and none behind.
     pub(super) path: String,
+    /// Whether it is `https://`.
+    pub(super) secure: bool,
 }
 
 impl Url {
@@ -30,20 +35,14 @@ impl Url {
         let uri: Uri = whole
             .parse()
             .map_err(|error| format!("is no URL: {error}"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(
-                    "needs TLS, which is not supported yet; name an http:// listener".into(),
-                );
-            }
-            _ => return Err("is no http:// URL".to_owned()),
-        }
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err("is no http:// or https:// URL".to_owned()),
+        };
         let authority = uri.authority().ok_or("names no host")?;
         if authority.as_str().contains('@') {
-            return Err(
-                "has a user in it, and signing in is not supported yet; leave it out".to_owned(),
-            );
+            return Err("has a user in it; leave that out and name it with --user".to_owned());
         }
         if uri.query().is_some() {
             return Err("has something behind \"?\"; leave it out".to_owned());
@@ -52,19 +51,32 @@ impl Url {
         if host.is_empty() {
             return Err("names no host".to_owned());
         }
-        let port = authority.port_u16().unwrap_or(DEFAULT_PORT);
+        let port = authority.port_u16().unwrap_or(match secure {
+            true => DEFAULT_SECURE_PORT,
+            false => DEFAULT_PORT,
+        });
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
             authority: format!("{host}:{port}"),
             path: uri.path().trim_end_matches('/').to_owned(),
+            secure,
         })
+    }
+
+    /// Whether it leads to this machine, so that nobody listens on the way.
+    pub(super) fn is_local(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
+        }
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
 }
 
@@ -95,6 +107,11 @@ mod tests {
             ("http://connect:80/", "http://connect:80"),
             ("http://gateway:80/connect/", "http://gateway:80/connect"),
             (" [::1]:9 ", "http://[::1]:9"),
+            (
+                "https://connect.example.org",
+                "https://connect.example.org:443",
+            ),
+            ("https://localhost:8443/", "https://localhost:8443"),
         ] {
             assert_eq!(shown(text).as_deref(), Ok(expected), "{text}");
         }
@@ -104,9 +121,8 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_refused_with_the_reason() {
         for (text, reason) in [
-            ("https://a", "needs TLS"),
-            ("ftp://a", "no http:// URL"),
-            ("http://u:p@a", "has a user"),
+            ("ftp://a", "no http:// or https:// URL"),
+            ("http://u:p@a", "name it with --user"),
             ("http://a/?b", "leave it out"),
             ("http://:80", "no"),
             ("a b", "is no URL"),

@@ -4,8 +4,17 @@
 use super::settings::{Entry, Origin, Settings};
 
 const PREFIX: &str = "CONNECT_";
-/// Tells the commands that talk to a worker where it is; the worker itself has no such key.
-const NO_KEY: &str = "CONNECT_URL";
+/// These tell the commands that talk to a worker where it is and who they are; the worker itself has no
+/// such keys.
+const NO_KEYS: [&str; 7] = [
+    "CONNECT_URL",
+    "CONNECT_USER",
+    "CONNECT_PASSWORD",
+    "CONNECT_PASSWORD_FILE",
+    "CONNECT_CACERT",
+    "CONNECT_CERT",
+    "CONNECT_CLIENT_CONFIG",
+];
 
 /// Replaces worker settings by those of the environment, given as (name, value) pairs. The
 /// environment wins over the file.
@@ -14,7 +23,9 @@ pub fn apply_environment(
     variables: impl IntoIterator<Item = (String, String)>,
 ) {
     for (name, text) in variables {
-        let own = name.strip_prefix(PREFIX).filter(|_| name != NO_KEY);
+        let own = name
+            .strip_prefix(PREFIX)
+            .filter(|_| !NO_KEYS.contains(&name.as_str()));
         let Some(key) = own.and_then(key_of) else {
             continue;
         };

@@ -194,6 +194,11 @@ impl Settings {
         }
     }
 
+    /// Whether a provider gave the value of a key, or a part of it.
+    pub(super) fn is_provided(&self, key: &str) -> bool {
+        self.written.contains_key(key)
+    }
+
     /// The entry of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Entry> {

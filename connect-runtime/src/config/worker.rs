@@ -8,10 +8,10 @@ use std::time::Duration;
 use connect_core::ConfigMap;
 
 use super::keys::{Key, Kind, TableReader};
-use super::listeners::{REMOTE, RestConfig};
 use super::override_policy::{self, OverridePolicy};
 use super::problem::{Problem, Problems};
 use super::providers::Providers;
+use super::rest::{self, RestConfig};
 use super::settings::Settings;
 use crate::clients::{AdminSettings, sink_consumer, source_producer};
 use crate::metrics::Sampling;
@@ -19,13 +19,12 @@ use crate::restart::RestartPolicy;
 use crate::secrets;
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
-const NO_REST: &str = "the REST interface has no such thing yet";
 const LISTENERS: &str = "listeners says where the REST interface is";
 const DISTRIBUTED: &str = "it is for distributed workers only";
 const COMPILED_IN: &str = "plugins are compiled into the program";
 const METRICS: &str = "all metrics are at GET /metrics of the REST interface";
 
-/// The keys of a worker, apart from those under [`PREFIXES`].
+/// The keys of a worker, apart from those under [`PREFIXES`] and those of its REST interface.
 pub const KEYS: &[Key] = &[
     Key::new(
         "bootstrap.servers",
@@ -194,18 +193,6 @@ pub const KEYS: &[Key] = &[
         "The folder of the embedded broker's data; broker.… are the broker's own keys.",
     ),
     Key::new(
-        "listeners",
-        Kind::List,
-        Some("http://127.0.0.1:8083"),
-        "Where the REST interface listens, as http://host:port, separated by commas; empty for none.",
-    ),
-    Key::new(
-        REMOTE,
-        Kind::Boolean,
-        Some("false"),
-        "Whether listeners may be reachable from other machines, although nobody is asked who they are.",
-    ),
-    Key::new(
         "client.id",
         Kind::AnyText,
         Some(""),
@@ -282,14 +269,6 @@ pub const KEYS: &[Key] = &[
     Key::without_effect("metadata.recovery.strategy", "it is always \"rebootstrap\""),
     Key::without_effect("rest.port", LISTENERS),
     Key::without_effect("rest.host.name", LISTENERS),
-    Key::without_effect("rest.advertised.host.name", NO_REST),
-    Key::without_effect("rest.advertised.port", NO_REST),
-    Key::without_effect("rest.advertised.listener", NO_REST),
-    Key::without_effect("admin.listeners", NO_REST),
-    Key::without_effect("rest.extension.classes", NO_REST),
-    Key::without_effect("access.control.allow.origin", NO_REST),
-    Key::without_effect("access.control.allow.methods", NO_REST),
-    Key::without_effect("response.http.headers.config", NO_REST),
     Key::without_effect("metrics.recording.level", METRICS),
     Key::without_effect("metric.reporters", METRICS),
     Key::without_effect(
@@ -329,7 +308,8 @@ pub const PREFIXES: &[&str] = &[
     "config.providers.",
     "config.storage.",
     "status.storage.",
-    "listeners.",
+    "listeners.https.",
+    "rest.users.",
     "inter.worker.",
 ];
 
@@ -472,7 +452,7 @@ impl WorkerConfig {
         let (providers, wrong_providers) = Providers::read(settings);
         let (resolved, wrong_references) = providers.resolve(settings);
         let settings = &resolved;
-        let mut reader = TableReader::check(settings, &[KEYS]);
+        let mut reader = TableReader::check(settings, &[KEYS, rest::KEYS]);
         reader.problems.extend(wrong_providers);
         reader.problems.extend(wrong_references);
         reader.check_unknown(PREFIXES, &[]);

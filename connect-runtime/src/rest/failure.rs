@@ -61,7 +61,7 @@ impl Failure {
     }
 
     /// A failure that has nothing to say but its status.
-    fn plain(status: StatusCode) -> Self {
+    pub(super) fn plain(status: StatusCode) -> Self {
         let reason = status.canonical_reason().unwrap_or_default();
         Self::new(status, format!("HTTP {} {reason}", status.as_u16()))
     }

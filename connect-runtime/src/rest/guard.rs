@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::uri::{Authority, PathAndQuery};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -30,17 +30,6 @@ fn trimmed(uri: &Uri) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// Browsers say from which page a request comes, and let any page send some. No page is meant to
-/// change anything here.
-pub(super) async fn refuse_web_pages(request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads && request.headers().contains_key(header::ORIGIN) {
-        let message = "Requests of web pages (with an Origin header) may only read";
-        return Failure::new(StatusCode::FORBIDDEN, message).into_response();
-    }
-    next.run(request).await
 }
 
 /// A page may let its own name point to this machine, and would be of the same origin then. It cannot

@@ -1,7 +1,6 @@
 //! What the program says to the person who started it: at most ten lines.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use connect_core::ConnectorKind;
@@ -54,10 +53,10 @@ pub(super) fn running(
         ),
         false => format!("{servers}, cluster {}", worker.cluster_id()),
     };
-    let addresses = rest.map(RestListeners::addresses).unwrap_or_default();
+    let urls = rest.map(RestListeners::urls).unwrap_or_default();
     lines(
         &broker,
-        &addresses,
+        &urls,
         &worker.config().offset_topic.name,
         connectors,
         &servers,
@@ -66,7 +65,7 @@ pub(super) fn running(
 
 fn lines(
     broker: &str,
-    rest: &[SocketAddr],
+    rest: &[String],
     offset_topic: &str,
     connectors: &[Arc<ConnectorConfig>],
     servers: &str,
@@ -77,11 +76,7 @@ fn lines(
         format!("  offsets  topic {offset_topic}"),
     ];
     if !rest.is_empty() {
-        let urls: Vec<String> = rest
-            .iter()
-            .map(|address| format!("http://{address}"))
-            .collect();
-        lines.push(format!("  rest     {}", urls.join(", ")));
+        lines.push(format!("  rest     {}", rest.join(", ")));
     }
     lines.extend(
         connectors

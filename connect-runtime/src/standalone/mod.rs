@@ -265,7 +265,7 @@ async fn restore(worker: &Worker) -> Vec<Arc<ConnectorConfig>> {
 /// Takes the addresses of the REST interface. The default one is a convenience, and a second worker on
 /// a machine does without it.
 async fn listen(config: &RestConfig) -> Result<Option<RestListeners>, RestError> {
-    if config.listeners.is_empty() {
+    if config.listeners.is_empty() && config.admin.own().is_empty() {
         return Ok(None);
     }
     match RestListeners::bind(config).await {

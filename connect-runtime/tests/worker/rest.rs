@@ -1,12 +1,13 @@
 //! The REST interface over a socket, with requests written by hand.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use connect_runtime::rest::{RestListeners, RestServer};
 use connect_runtime::{State, Worker};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep};
 
@@ -17,7 +18,9 @@ use crate::world::World;
 pub(crate) struct Rest {
     pub(crate) world: World,
     pub(crate) worker: Arc<Worker>,
-    address: SocketAddr,
+    /// Where it listens.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) address: SocketAddr,
     _server: RestServer,
 }
 
@@ -30,6 +33,13 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or(Value::Null)
+    }
+
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().skip(1);
+        let mut pairs = lines.filter_map(|line| line.split_once(": "));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     pub(crate) fn is_error(&self, status: u16, message: &str) {
@@ -50,28 +60,29 @@ impl Rest {
         keys.extend(more);
         let worker = Arc::new(world.worker_with(&keys).await);
         let listeners = RestListeners::bind(&worker.config().rest).await.unwrap();
-        let address = listeners.addresses()[0];
+        let addresses = listeners.addresses();
         Self {
             world,
-            address,
+            address: addresses[0],
+            addresses,
             _server: listeners.serve(Arc::clone(&worker)),
             worker,
         }
     }
 
     /// Sends a request as it stands, and reads what comes back.
-    async fn raw(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await.unwrap();
-        let answer = String::from_utf8(bytes).unwrap();
-        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
-        Answer {
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            head: head.to_ascii_lowercase(),
-            text: text.to_owned(),
-        }
+    pub(crate) async fn raw(&self, request: &str) -> Answer {
+        exchange(
+            TcpStream::connect(self.address).await.unwrap(),
+            request.as_bytes(),
+        )
+        .await
+    }
+
+    /// Sends a request without a body, with more headers, to one of its listeners.
+    pub(crate) async fn ask(&self, listener: usize, line: &str, headers: &[&str]) -> Answer {
+        let stream = TcpStream::connect(self.addresses[listener]).await.unwrap();
+        exchange(stream, request(line, headers, "").as_bytes()).await
     }
 
     pub(crate) async fn send(&self, line: &str, body: &str) -> Answer {
@@ -146,6 +157,45 @@ impl Rest {
         self.worker.stop().await;
         self.world.end().await;
     }
+}
+
+/// A request as it goes over the wire.
+pub(crate) fn request(line: &str, headers: &[&str], body: &str) -> String {
+    let headers: String = headers
+        .iter()
+        .map(|header| format!("{header}\r\n"))
+        .collect();
+    format!(
+        "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n\
+         {body}",
+        body.len()
+    )
+}
+
+/// Sends a request as it stands, and reads what comes back until the connection ends.
+pub(crate) async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &[u8],
+) -> Answer {
+    try_exchange(stream, request).await.unwrap()
+}
+
+/// The same where there may be no answer.
+pub(crate) async fn try_exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &[u8],
+) -> io::Result<Answer> {
+    stream.write_all(request).await?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    let answer = String::from_utf8(bytes).unwrap();
+    let parts = answer.split_once("\r\n\r\n");
+    let (head, text) = parts.ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok(Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_ascii_lowercase(),
+        text: text.to_owned(),
+    })
 }
 
 pub(crate) fn source(topic: &str, mode: &str) -> Value {
