@@ -58,7 +58,7 @@ impl Cast {
             let mut problem = |message: String| {
                 problems.push(Problem::with_value("spec", text.as_str(), message))
             };
-            let (name, kind) = match text.rsplit_once(':') {
+            let (name, kind) = match text.split_once(':') {
                 Some((name, kind)) => (Some(name.trim()), kind.trim()),
                 None => (None, text.as_str()),
             };

@@ -2,17 +2,20 @@
 //!
 //! | letter | meaning |
 //! |---|---|
-//! | `y` | year; `yy` two digits, read as 1950 to 2049 |
-//! | `M` | month; `MMM` Jan, `MMMM` January |
-//! | `d`, `D` | day in month, day in year (written only) |
+//! | `G` | AD or BC |
+//! | `y` | year of the era; `yy` two digits, read as 1950 to 2049 |
+//! | `M`, `L` | month; `MMM` Jan, `MMMM` January |
+//! | `d`, `D` | day in month, day in year |
 //! | `H`, `k`, `K`, `h` | hour: 0–23, 1–24, 0–11, 1–12 |
 //! | `m`, `s`, `S` | minute, second, millisecond |
 //! | `a` | AM or PM |
-//! | `E`, `u` | day of the week: Tue or Tuesday, 1 (Monday) to 7 |
-//! | `z`, `Z`, `X` | time zone: UTC, +0000, Z |
+//! | `E`, `u` | day of the week: Tue or Tuesday, 1 (Monday) to 7; read, but nothing follows from it |
+//! | `Y`, `w`, `W`, `F` | year of the week, week in year and month, the how-manieth such weekday of the month; written only |
+//! | `z`, `Z`, `X` | time zone: UTC, +0000, Z; UTC, GMT, GMT+1:30, +0130 and +01:30 can be read, and no other names |
 //!
-//! Text in quotes stands for itself, two quotes for one. What comes behind the pattern in a text is
-//! ignored, as in Java; values out of range are refused, where Java counts on (the 32nd of January).
+//! Weeks begin on Sundays, and the first of a year is that of January 1st. Text in quotes stands for
+//! itself, two quotes for one. What comes behind the pattern in a text is ignored, as in Java; values out of
+//! range are refused, where Java counts on (the 32nd of January), and there is no Julian calendar before 1582.
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -37,7 +40,7 @@ const WEEKDAYS: [&str; 7] = [
     "Saturday",
     "Sunday",
 ];
-const LETTERS: &str = "yMdDHkKhmsSaEuzZX";
+const LETTERS: &str = "GyMLdDHkKhmsSaEuYwWFzZX";
 /// Nobody needs longer fields, and they would only take memory.
 const COUNT_MAX: usize = 32;
 const DAY_MS: i64 = 86_400_000;
@@ -93,6 +96,9 @@ impl DatePattern {
                     while rest.next_if_eq(&letter).is_some() {
                         count += 1;
                     }
+                    if letter == 'X' && count > 3 {
+                        return Err("expected at most 3 times 'X'".to_owned());
+                    }
                     if count > COUNT_MAX {
                         return Err(format!("expected at most {COUNT_MAX} times '{letter}'"));
                     }
@@ -144,8 +150,8 @@ impl DatePattern {
 
 fn is_number(letter: char, count: usize) -> bool {
     match letter {
-        'M' => count < 3,
-        'a' | 'E' | 'z' | 'Z' | 'X' => false,
+        'M' | 'L' => count < 3,
+        'G' | 'a' | 'E' | 'z' | 'Z' | 'X' => false,
         _ => true,
     }
 }
@@ -173,9 +179,17 @@ impl Parts {
             name.copied().unwrap_or_default()
         };
         let short = |name: &'static str| name.get(..3).unwrap_or(name).to_owned();
+        let letter = if letter == 'L' { 'M' } else { letter };
         let number = match letter {
-            'y' if count == 2 => self.year.rem_euclid(100),
-            'y' => self.year,
+            'G' if self.year > 0 => return "AD".to_owned(),
+            'G' => return "BC".to_owned(),
+            'y' if count == 2 => of_era(self.year).rem_euclid(100),
+            'y' => of_era(self.year),
+            'Y' if count == 2 => of_era(self.week().0).rem_euclid(100),
+            'Y' => of_era(self.week().0),
+            'w' => self.week().1,
+            'W' => (self.day + 6 + (self.sunday() - self.day + 1).rem_euclid(7)) / 7,
+            'F' => (self.day + 6) / 7,
             'M' if count == 3 => return short(name(&MONTHS, self.month - 1)),
             'M' if count > 3 => return name(&MONTHS, self.month - 1).to_owned(),
             'M' => self.month,
@@ -197,10 +211,33 @@ impl Parts {
             'E' => return name(&WEEKDAYS, self.weekday).to_owned(),
             'Z' => return "+0000".to_owned(),
             'X' => return "Z".to_owned(),
+            _ if count > 3 => return "Coordinated Universal Time".to_owned(),
             _ => return "UTC".to_owned(),
         };
         format!("{number:0count$}")
     }
+
+    /// Days since Sunday.
+    fn sunday(&self) -> i64 {
+        (self.weekday + 1) % 7
+    }
+
+    /// The year of the week and the week's number in it.
+    fn week(&self) -> (i64, i64) {
+        let length = days_of(self.year + 1, 1, 1) - days_of(self.year, 1, 1);
+        // Days behind January 1st; the week is the next year's if that year's first day is in it.
+        let day = self.day_of_year - 1;
+        if day + 6 - self.sunday() >= length {
+            return (self.year + 1, 1);
+        }
+        let first = (self.sunday() - day).rem_euclid(7);
+        (self.year, (day + first) / 7 + 1)
+    }
+}
+
+/// The year as it is called in its era: before 1 AD was 1 BC.
+fn of_era(year: i64) -> i64 {
+    if year > 0 { year } else { 1 - year }
 }
 
 /// What was read so far.
@@ -208,6 +245,9 @@ struct Read {
     year: i64,
     month: i64,
     day: i64,
+    day_of_year: Option<i64>,
+    /// Whether the year is one before Christ.
+    before: bool,
     hour: i64,
     /// Whether it is after noon, if that was said.
     afternoon: Option<bool>,
@@ -223,6 +263,8 @@ impl Default for Read {
             year: 1970,
             month: 1,
             day: 1,
+            day_of_year: None,
+            before: false,
             hour: 0,
             afternoon: None,
             minute: 0,
@@ -263,8 +305,9 @@ impl Read {
                 };
             }
             'y' => self.year = within(0..=200_000)?,
-            'M' => self.month = within(1..=12)?,
+            'M' | 'L' => self.month = within(1..=12)?,
             'd' => self.day = within(1..=31)?,
+            'D' => self.day_of_year = Some(within(1..=366)?),
             'H' => self.hour = within(0..=23)?,
             'k' => self.hour = within(1..=24)? % 24,
             'K' => self.hour = within(0..=11)?,
@@ -272,47 +315,70 @@ impl Read {
             'm' => self.minute = within(0..=59)?,
             's' => self.second = within(0..=59)?,
             'S' => self.ms = within(0..=999)?,
-            _ => {}
+            'u' => {
+                within(1..=7)?;
+            }
+            // A week alone is no day.
+            _ => return None,
         }
         Some(rest)
     }
 
     fn word<'t>(&mut self, letter: char, text: &'t str) -> Option<&'t str> {
         match letter {
-            'M' => {
+            'M' | 'L' => {
                 let (index, rest) = named(&MONTHS, text)?;
                 self.month = index + 1;
                 Some(rest)
             }
             'E' => Some(named(&WEEKDAYS, text)?.1),
+            'G' => {
+                let (era, rest) = text.split_at_checked(2)?;
+                self.before = era.eq_ignore_ascii_case("BC");
+                (self.before || era.eq_ignore_ascii_case("AD")).then_some(rest)
+            }
             'a' => {
                 let (half, rest) = text.split_at_checked(2)?;
                 self.afternoon = Some(half.eq_ignore_ascii_case("PM"));
                 (self.afternoon == Some(true) || half.eq_ignore_ascii_case("AM")).then_some(rest)
             }
             _ => {
-                for name in ["UTC", "GMT", "Z"] {
-                    if let Some(rest) = text.strip_prefix(name) {
-                        return Some(rest);
-                    }
-                }
-                let (sign, rest) = match text.strip_prefix('-') {
-                    Some(rest) => (-1, rest),
-                    None => (1, text.strip_prefix('+')?),
+                let behind = ["UTC", "GMT", "Z"]
+                    .iter()
+                    .find_map(|name| text.strip_prefix(name));
+                let signed = behind.unwrap_or(text);
+                let (sign, rest) = match (signed.strip_prefix('-'), signed.strip_prefix('+')) {
+                    (Some(rest), _) => (-1, rest),
+                    (_, Some(rest)) => (1, rest),
+                    // A zone's name, and nothing added to it.
+                    (None, None) => return behind,
                 };
-                let (hours, rest) = two_digits(rest)?;
+                let (hours, rest) = match two_digits(rest) {
+                    Some(found) => found,
+                    None => one_digit(rest)?,
+                };
                 let minutes = two_digits(rest.strip_prefix(':').unwrap_or(rest));
                 let (minutes, rest) = minutes.unwrap_or((0, rest));
                 self.zone_ms = sign * (hours * 60 + minutes) * 60_000;
-                Some(rest)
+                (hours < 24 && minutes < 60).then_some(rest)
             }
         }
     }
 
     fn millis(&self) -> Option<i64> {
-        let days = days_of(self.year, self.month, self.day);
-        // A day that the month does not have would be one of the next.
-        if civil(days) != (self.year, self.month, self.day) {
+        let year = if self.before {
+            1 - self.year
+        } else {
+            self.year
+        };
+        let days = match self.day_of_year {
+            Some(day) => days_of(year, 1, 1) + day - 1,
+            None => days_of(year, self.month, self.day),
+        };
+        // A day that the month or year does not have would be one of the next.
+        let (in_year, month, day) = civil(days);
+        let there = self.day_of_year.is_some() || (month, day) == (self.month, self.day);
+        if in_year != year || !there {
             return None;
         }
         let hour = match self.afternoon {
@@ -328,6 +394,11 @@ fn two_digits(text: &str) -> Option<(i64, &str)> {
     let (number, rest) = text.split_at_checked(2)?;
     let digits = number.bytes().all(|byte| byte.is_ascii_digit());
     Some((number.parse().ok().filter(|_| digits)?, rest))
+}
+
+fn one_digit(text: &str) -> Option<(i64, &str)> {
+    let (digit, rest) = text.split_at_checked(1)?;
+    Some((digit.chars().next()?.to_digit(10)?.into(), rest))
 }
 
 /// The index of a name, or of its first three letters, at the beginning of a text.
@@ -432,7 +503,17 @@ mod tests {
         assert_eq!(pattern("HH:mm XX").parse("01:00 +0100"), Some(0));
         assert_eq!(pattern("yy").parse("70"), Some(0));
         assert!(DatePattern::new("'x").is_err());
-        assert!(DatePattern::new("yyyyY").is_err());
+        assert!(DatePattern::new("yyyyQ").is_err());
+        assert_eq!(pattern("YYYY-ww").parse("2022-01"), None, "written only");
+        assert_eq!(pattern("D yyyy").parse("366 2022"), None);
+        assert_eq!(
+            pattern("D yyyy").parse("60 2024"),
+            pattern("yyyy-MM-dd").parse("2024-02-29")
+        );
+        let zone = |text| pattern("HH:mm z").parse(text);
+        assert_eq!(zone("01:00 GMT+1"), Some(0));
+        assert_eq!(zone("01:30 GMT-01:30"), Some(10_800_000));
+        assert_eq!((zone("01:00 PST"), zone("01:00 GMT+99")), (None, None));
         assert!(DatePattern::new(&"S".repeat(100)).is_err());
     }
 }

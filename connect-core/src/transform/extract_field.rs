@@ -65,7 +65,7 @@ impl Transform for ExtractField {
                 *value_schema = Some(schema);
             }
             (Value::Map(_), None) => {
-                *value = self.path.in_map(value).cloned().unwrap_or_default();
+                *value = self.path.in_map(value)?.cloned().unwrap_or_default();
             }
             (other, _) => return Err(no_fields(other, "extract a field")),
         }

@@ -147,11 +147,24 @@ impl FieldPath {
     }
 
     /// The field's value in a map; `None` if it is not there.
-    pub(super) fn in_map<'v>(&self, map: &'v Value) -> Option<&'v Value> {
-        self.0.iter().try_fold(map, |value, name| match value {
-            Value::Map(entries) => get(entries, name),
-            _ => None,
-        })
+    ///
+    /// # Errors
+    /// Record: something on the way is neither a map nor null.
+    pub(super) fn in_map<'v>(&self, map: &'v Value) -> Result<Option<&'v Value>, ConnectError> {
+        let mut found = map;
+        for name in &self.0 {
+            let Value::Map(entries) = found else {
+                return match found {
+                    Value::Null => Ok(None),
+                    other => Err(no_fields(other, &format!("find the field \"{name}\""))),
+                };
+            };
+            match get(entries, name) {
+                Some(value) => found = value,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(found))
     }
 
     /// The field's schema; `None` if there is no such field.

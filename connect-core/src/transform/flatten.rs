@@ -43,7 +43,6 @@ impl Flatten {
         let mut schema = basics(of);
         schema.fields.clear();
         self.add_fields(of, "", of.is_optional(), &mut schema.fields)?;
-        schema.optional = of.is_optional();
         Ok(schema)
     }
 

@@ -11,10 +11,10 @@ use crate::header::Header;
 #[derive(Config)]
 pub(super) struct InsertHeaderConfig {
     /// The header's name.
-    #[config(importance = "high", non_empty)]
+    #[config(importance = "high")]
     header: String,
     /// The header's value; its type is guessed as the simple header converter does.
-    #[config(importance = "high", non_empty)]
+    #[config(importance = "high")]
     value_literal: String,
 }
 

@@ -30,9 +30,9 @@
 //! | `RecordIsTombstone` | the value is null |
 //! | `TopicNameMatches` | the whole name of the topic matches a pattern |
 //!
-//! Patterns are those of the `regex` crate. Of Java's it lacks look-around (`(?=…)`, `(?<!…)`),
-//! back-references (`\1`), possessive quantifiers (`a++`) and atomic groups (`(?>…)`); such a pattern is
-//! refused with the configuration, and every other one means the same.
+//! Patterns are Java's, with look-around and back-references; what is different is said in
+//! `java_pattern.rs`. What every transform makes of every kind of value is compared with Kafka's own in
+//! `tests/as_kafka.rs`.
 //!
 //! Where a value has fields, it is a struct, or a map without schema; other values are errors of the
 //! record. Structs that change get a schema that is derived once and remembered.
@@ -48,6 +48,7 @@ mod header_from;
 mod hoist_field;
 mod insert_field;
 mod insert_header;
+mod java_pattern;
 mod mask_field;
 mod predicate;
 mod regex_router;

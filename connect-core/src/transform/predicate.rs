@@ -1,8 +1,6 @@
 //! Kafka's predicates.
 
-use regex::Regex;
-
-use super::regex_router::whole;
+use super::java_pattern::JavaPattern;
 use super::registry::PredicateInfo;
 use super::{Predicate, RecordView};
 use crate::config::{Config, Problem};
@@ -14,11 +12,12 @@ struct TopicNameMatchesConfig {
     pattern: String,
 }
 
-struct TopicNameMatches(Regex);
+struct TopicNameMatches(JavaPattern);
 
 impl Predicate for TopicNameMatches {
     fn test(&self, record: &RecordView<'_>) -> bool {
-        self.0.is_match(record.topic)
+        // A pattern that takes too long for a topic does not match it.
+        self.0.is_whole(record.topic).unwrap_or(false)
     }
 }
 
@@ -29,8 +28,8 @@ inventory::submit! {
         definition: TopicNameMatchesConfig::definition,
         make: |config| {
             let pattern = TopicNameMatchesConfig::parse(config)?.pattern;
-            match whole(&pattern) {
-                Ok(regex) => Ok(Box::new(TopicNameMatches(regex))),
+            match JavaPattern::new(&pattern) {
+                Ok(pattern) => Ok(Box::new(TopicNameMatches(pattern))),
                 Err(message) => Err(vec![Problem::with_value("pattern", pattern, message)]),
             }
         },

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use regex::{Captures, Regex};
-
+use super::java_pattern::JavaPattern;
 use super::{Fate, RecordView, Transform, registry};
 use crate::config::{Config, Problem};
 use crate::error::ConnectError;
@@ -18,26 +17,6 @@ pub(super) struct RegexRouterConfig {
     replacement: String,
 }
 
-/// A pattern that has to match all of a text.
-///
-/// # Errors
-/// What is wrong with the pattern.
-pub(super) fn whole(pattern: &str) -> Result<Regex, String> {
-    // By itself first: its own brackets must be balanced.
-    compile(pattern)?;
-    compile(&format!(r"\A(?:{pattern})\z")).or_else(|_| compile(&format!("\\A(?:{pattern}\n)\\z")))
-}
-
-fn compile(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|error| {
-        // The last line says what is wrong, those before draw where.
-        let text = error.to_string();
-        let reason = text.lines().last().unwrap_or_default();
-        let reason = reason.trim_start_matches("error: ");
-        format!("expected a regular expression: {reason}")
-    })
-}
-
 /// A piece of Java's replacement text.
 #[derive(Debug, PartialEq)]
 enum Piece {
@@ -46,7 +25,7 @@ enum Piece {
 }
 
 /// Reads a replacement as Java's `Matcher.appendReplacement` does.
-fn pieces(text: &str, regex: &Regex) -> Result<Vec<Piece>, String> {
+fn pieces(text: &str, pattern: &JavaPattern) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     let mut plain = String::new();
     let mut rest = text.chars().peekable();
@@ -59,7 +38,7 @@ fn pieces(text: &str, regex: &Regex) -> Result<Vec<Piece>, String> {
             }
             '$' if rest.next_if_eq(&'{').is_some() => {
                 let name: String = std::iter::from_fn(|| rest.next_if(|c| *c != '}')).collect();
-                let found = regex.capture_names().position(|other| other == Some(&name));
+                let found = pattern.group(&name);
                 rest.next()
                     .ok_or("expected \"}\" behind the name of a group")?;
                 found.ok_or_else(|| format!("expected a group of the pattern, got \"{name}\""))?
@@ -71,13 +50,13 @@ fn pieces(text: &str, regex: &Regex) -> Result<Vec<Piece>, String> {
                 // As many digits as there are groups for.
                 while let Some(next) = rest.peek().and_then(|c| c.to_digit(10)) {
                     let longer = group * 10 + next as usize;
-                    if longer >= regex.captures_len() {
+                    if longer >= pattern.groups() {
                         break;
                     }
                     group = longer;
                     rest.next();
                 }
-                if group >= regex.captures_len() {
+                if group >= pattern.groups() {
                     return Err(format!("expected a group of the pattern, got {group}"));
                 }
                 group
@@ -99,8 +78,7 @@ fn pieces(text: &str, regex: &Regex) -> Result<Vec<Piece>, String> {
 }
 
 struct RegexRouter {
-    whole: Regex,
-    regex: Regex,
+    pattern: JavaPattern,
     replacement: Vec<Piece>,
     /// The last topic and its new name, so that records of one topic share one text.
     last: Mutex<Option<(Arc<str>, Arc<str>)>>,
@@ -113,25 +91,22 @@ impl RegexRouter {
         let wrong = |key: &str, value: &str, message: String| {
             vec![Problem::with_value(key, value, message)]
         };
-        let whole =
-            whole(&config.regex).map_err(|message| wrong("regex", &config.regex, message))?;
-        let regex =
-            compile(&config.regex).map_err(|message| wrong("regex", &config.regex, message))?;
-        let replacement = pieces(&config.replacement, &regex)
+        let pattern = JavaPattern::new(&config.regex)
+            .map_err(|message| wrong("regex", &config.regex, message))?;
+        let replacement = pieces(&config.replacement, &pattern)
             .map_err(|message| wrong("replacement", &config.replacement, message))?;
         Ok(RegexRouter {
-            whole,
-            regex,
+            pattern,
             replacement,
             last: Mutex::default(),
         })
     }
 
-    fn renamed(&self, topic: &Arc<str>) -> Arc<str> {
-        if !self.whole.is_match(topic) {
-            return Arc::clone(topic);
+    fn renamed(&self, topic: &Arc<str>) -> Result<Arc<str>, ConnectError> {
+        if !self.pattern.is_whole(topic)? {
+            return Ok(Arc::clone(topic));
         }
-        let replacement = |captures: &Captures<'_>| -> String {
+        let new = self.pattern.replace(topic, |captures| {
             let piece = |piece: &Piece| match piece {
                 Piece::Text(text) => text.clone(),
                 Piece::Group(group) => captures
@@ -139,8 +114,8 @@ impl RegexRouter {
                     .map_or_else(String::new, |found| found.as_str().to_owned()),
             };
             self.replacement.iter().map(piece).collect()
-        };
-        self.regex.replace(topic, replacement).into()
+        })?;
+        Ok(new.into())
     }
 }
 
@@ -152,7 +127,7 @@ impl Transform for RegexRouter {
                 Arc::clone(new)
             }
             _ => {
-                let new = self.renamed(record.topic);
+                let new = self.renamed(record.topic)?;
                 *last = Some((Arc::clone(record.topic), Arc::clone(&new)));
                 new
             }
@@ -199,7 +174,6 @@ mod tests {
     fn wrong_patterns_and_groups_are_problems() {
         for (regex, replacement) in [
             ("(", "x"),
-            ("(?=a)", "x"),
             ("a)(b", "x"),
             ("a", "$1"),
             ("a", "${n}"),

@@ -73,11 +73,11 @@ impl ReplaceField {
     fn new_name(&self, name: &str) -> Option<&str> {
         let mut renames = self.renames.iter();
         renames
-            .find(|(old, _)| old == name)
+            .rfind(|(old, _)| old == name)
             .map(|(_, new)| new.as_str())
     }
 
-    fn schema(&self, of: &Schema) -> Schema {
+    fn schema(&self, of: &Schema) -> Result<Schema, ConnectError> {
         let mut schema = basics(of);
         schema.fields.retain(|field| self.stays(&field.name));
         for Field { name, .. } in &mut schema.fields {
@@ -85,7 +85,14 @@ impl ReplaceField {
                 *name = new.to_owned().into();
             }
         }
-        schema
+        let mut names: Vec<&str> = schema.fields.iter().map(|field| &*field.name).collect();
+        names.sort_unstable();
+        match names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
+            Some((twice, _)) => Err(ConnectError::record(format!(
+                "two fields would be called \"{twice}\"; exclude one or choose another new name"
+            ))),
+            None => Ok(schema),
+        }
     }
 }
 
@@ -95,7 +102,7 @@ impl Transform for ReplaceField {
         match value {
             Value::Null => {}
             Value::Struct(fields) => {
-                let schema = self.schemas.of(fields.schema(), |of| Ok(self.schema(of)))?;
+                let schema = self.schemas.of(fields.schema(), |of| self.schema(of))?;
                 let values = fields
                     .fields()
                     .filter(|(name, ..)| self.stays(name))
@@ -107,10 +114,21 @@ impl Transform for ReplaceField {
             Value::Map(entries) if value_schema.is_none() => {
                 let entries = Arc::make_mut(entries);
                 entries.retain(|(name, _)| name.as_str().is_none_or(|name| self.stays(name)));
-                for (name, _) in entries {
+                for (name, _) in entries.iter_mut() {
                     if let Some(new) = name.as_str().and_then(|name| self.new_name(name)) {
                         *name = Value::string(new);
                     }
+                }
+                if !self.renames.is_empty() {
+                    // Of fields that get the same name the last counts, as in any map.
+                    let mut unique: Vec<(Value, Value)> = Vec::with_capacity(entries.len());
+                    for (name, value) in std::mem::take(entries) {
+                        match unique.iter_mut().find(|(other, _)| *other == name) {
+                            Some((_, old)) => *old = value,
+                            None => unique.push((name, value)),
+                        }
+                    }
+                    *entries = unique;
                 }
             }
             other => return Err(no_fields(other, "replace fields")),

@@ -33,6 +33,10 @@ registry::register_parts!(
 
 impl SetSchemaMetadata {
     fn new(part: Part, config: SetSchemaMetadataConfig) -> Result<Self, Vec<Problem>> {
+        if config.schema_name.is_none() && config.schema_version.is_none() {
+            let message = "is missing, and so is schema.version; at least one is needed";
+            return Err(vec![Problem::new("schema.name", message)]);
+        }
         Ok(SetSchemaMetadata {
             part,
             config,

@@ -2,7 +2,7 @@
 //!
 //! Fields are named, not reached by a path: `field.syntax.version` is not read.
 
-use super::fields::{DerivedSchemas, current, get, no_field, no_fields, structure};
+use super::fields::{DerivedSchemas, current, get, no_field, no_fields, put, structure};
 use super::{Fate, RecordView, Transform, registry};
 use crate::config::{Config, Problem};
 use crate::error::ConnectError;
@@ -65,11 +65,15 @@ impl Transform for ValueToKey {
                 *record.key_schema = Some(schema);
             }
             Value::Map(entries) if record.value_schema.is_none() => {
-                let field = |name: &String| {
-                    let value = get(entries, name).cloned().unwrap_or_default();
-                    (Value::string(name.as_str()), value)
-                };
-                *record.key = Value::map(self.config.fields.iter().map(field));
+                let mut key = Vec::with_capacity(self.config.fields.len());
+                for name in &self.config.fields {
+                    put(
+                        &mut key,
+                        name,
+                        get(entries, name).cloned().unwrap_or_default(),
+                    );
+                }
+                *record.key = Value::map(key);
                 *record.key_schema = None;
             }
             other => return Err(no_fields(other, "make a key of fields")),

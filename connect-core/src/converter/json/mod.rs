@@ -72,7 +72,8 @@ struct JsonConverterConfig {
     /// Whether to replace fields that have a default value and that are null with the default value.
     #[config(default = true, importance = "low", group = "Schemas")]
     replace_null_with_default: bool,
-    /// A schema as JSON that every incoming payload has; such payloads come without envelope.
+    /// A schema as JSON that every incoming payload has; such payloads come without envelope. It needs
+    /// "schemas.enable".
     #[config(importance = "high", group = "Schemas")]
     schema_content: Option<String>,
 }
@@ -165,11 +166,19 @@ impl Converter for JsonConverter {
         let located = |error: ConnectError| {
             error.context(format!("value in topic \"{topic}\" cannot be read as JSON"))
         };
-        if let Some(schema) = &self.content {
+        // Marks the order of bytes, which JSON has only one of; some write it all the same.
+        let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
+            Some(json) => bytes.slice_ref(json),
+            None => bytes,
+        };
+        if let Some(schema) = self.content.as_ref().filter(|_| self.schemas_enable) {
             let value = self
                 .payload(&bytes, &bytes, Some(schema))
                 .map_err(located)?;
             return Ok((Some(schema.clone()), value));
+        }
+        if !self.schemas_enable && bytes.is_empty() {
+            return Ok((None, Value::Null));
         }
         if !self.schemas_enable {
             return Ok((None, self.payload(&bytes, &bytes, None).map_err(located)?));

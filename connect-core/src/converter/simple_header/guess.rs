@@ -268,7 +268,8 @@ fn common_schema(previous: Option<SchemaRef>, latest: Option<SchemaRef>) -> Opti
 /// The value in a wider type; `None` if it does not fit.
 fn widen(value: Value, schema: &SchemaRef) -> Option<Value> {
     if value.is_null() {
-        return Some(value);
+        // As in Kafka, `[1,null]` is text: its items are all of one required type.
+        return schema.is_optional().then_some(value);
     }
     let float = match &value {
         Value::Float32(number) => Some(f64::from(*number)),

@@ -142,15 +142,19 @@ mod tests {
             value,
             Value::array([Value::Int16(1), Value::Int16(2), Value::Int16(300)])
         );
-        let (schema, value) = read(r#"{"a": 1, "b": null}"#);
+        let (schema, value) = read(r#"{"a": 1, "b": 300}"#);
         assert_eq!(
             schema,
-            Some(Schema::map(SchemaRef::STRING, SchemaRef::INT8).build())
+            Some(Schema::map(SchemaRef::STRING, SchemaRef::INT16).build())
         );
         assert_eq!(
             value,
-            Value::map([("a".into(), Value::Int8(1)), ("b".into(), Value::Null)])
+            Value::map([
+                ("a".into(), Value::Int16(1)),
+                ("b".into(), Value::Int16(300))
+            ])
         );
+        assert_eq!(read(r#"{"a":1,"b":null}"#).0, Some(SchemaRef::STRING));
         assert_eq!(
             read("[]"),
             (Some(Schema::builder(Type::Array).build()), Value::array([]))
