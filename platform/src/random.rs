@@ -56,17 +56,35 @@ pub fn below(bound: u64) -> u64 {
     u64::try_from((u128::from(u64()) * u128::from(bound)) >> 64).unwrap_or(0)
 }
 
-/// A random version 4 UUID (RFC 9562).
+/// A random version 4 UUID (RFC 9562). Kafka writes them in URL-safe base 64, where none may begin with
+/// `-`: command lines would take it for a flag.
 #[must_use]
 pub fn uuid() -> [u8; 16] {
-    let bits = (u128::from(u64()) << 64) | u128::from(u64());
-    let bits = bits & !(0xF000 << 64) & !(0xC000 << 48);
-    (bits | (0x4000 << 64) | (0x8000 << 48)).to_be_bytes()
+    loop {
+        let bits = (u128::from(u64()) << 64) | u128::from(u64());
+        let bits = bits & !(0xF000 << 64) & !(0xC000 << 48);
+        let bits = bits | (0x4000 << 64) | (0x8000 << 48);
+        if bits >> 122 != DASH {
+            return bits.to_be_bytes();
+        }
+    }
 }
+
+/// The six bits that are `-` in URL-safe base 64.
+const DASH: u128 = 62;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_uuid_begins_with_a_dash_in_base_64() {
+        seed(1);
+        let first: std::collections::BTreeSet<u8> = (0..10_000).map(|_| uuid()[0] >> 2).collect();
+        unseed();
+        assert!(!first.contains(&62));
+        assert_eq!(first.len(), 63, "every other letter is drawn");
+    }
 
     #[test]
     fn a_seed_repeats_its_numbers() {

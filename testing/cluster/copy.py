@@ -38,10 +38,10 @@ def main():
 def start_worker(folder, bootstrap):
     (folder / "worker.properties").write_text(
         f"bootstrap.servers={bootstrap}\nkey.converter=string\nvalue.converter=string\n"
-        f"offset.flush.interval.ms=500\nlisteners=\ntopic.creation.default.replication.factor=3\n"
-        f"data.dir={folder}/worker\n")
+        f"offset.flush.interval.ms=500\nlisteners=\ndata.dir={folder}/worker\n")
     (folder / "source.properties").write_text(
-        f"name=source\nconnector.class=FileStreamSource\nfile={folder}/test.txt\ntopic=lines\n")
+        f"name=source\nconnector.class=FileStreamSource\nfile={folder}/test.txt\ntopic=lines\n"
+        f"topic.creation.default.partitions=1\ntopic.creation.default.replication.factor=3\n")
     (folder / "sink.properties").write_text(
         f"name=sink\nconnector.class=FileStreamSink\nfile={folder}/test.sink.txt\ntopics=lines\n"
         "consumer.override.auto.offset.reset=earliest\n")

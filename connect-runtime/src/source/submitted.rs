@@ -100,12 +100,18 @@ impl Submitted {
         number
     }
 
+    /// Notes an offset; the number of its entry.
     fn push(&mut self, partition: &SourcePartition, offset: SourceOffset, sends: usize) -> u64 {
         let lane = self.lanes.entry(partition.clone()).or_default();
-        lane.entries.push_back(Entry {
-            offset,
-            sends_left: sends,
-        });
+        match lane.entries.back_mut() {
+            // It depends on nothing more than the one before, so it goes along with that: a source whose
+            // records are all dropped goes on at any speed while an earlier send is held up.
+            Some(last) if sends == 0 => last.offset = offset,
+            _ => lane.entries.push_back(Entry {
+                offset,
+                sends_left: sends,
+            }),
+        }
         lane.first + lane.entries.len() as u64 - 1
     }
 
@@ -265,6 +271,22 @@ mod tests {
         let mut submitted = Submitted::default();
         assert!(submitted.submit(vec![at("a", 7)], &[]).is_empty());
         assert_eq!(submitted.take_committable(), [at("a", 7)]);
+    }
+
+    #[test]
+    fn polls_that_send_nothing_pile_up_nothing_behind_one_that_is_held_up() {
+        let mut submitted = Submitted::default();
+        let held_up = one(&mut submitted, at("a", 1));
+        for position in 2..10_000 {
+            assert!(submitted.submit(vec![at("a", position)], &[]).is_empty());
+        }
+        assert_eq!(submitted.lanes[&partition("a")].entries.len(), 1);
+        let next = one(&mut submitted, at("a", 10_000));
+        assert!(submitted.take_committable().is_empty());
+        submitted.acknowledge(held_up);
+        assert_eq!(submitted.take_committable(), [at("a", 9_999)]);
+        submitted.acknowledge(next);
+        assert_eq!(submitted.take_committable(), [at("a", 10_000)]);
     }
 
     #[test]
