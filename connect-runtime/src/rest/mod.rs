@@ -27,6 +27,7 @@ mod plugins;
 mod status;
 mod tasks;
 mod topics;
+mod validation;
 mod version;
 mod worker;
 
@@ -232,7 +233,7 @@ fn app(rest: Rest, remote: bool) -> Router {
         .route("/connector-plugins/{plugin}/config", get(plugins::config))
         .route(
             "/connector-plugins/{plugin}/config/validate",
-            put(plugins::validate),
+            put(validation::show),
         )
         .with_state(rest)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
