@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
+use crate::config::Problems;
 use crate::config::connector::ConnectorConfig;
 use crate::history::RestartedBy;
 use crate::restart::{Next, Restarts};
@@ -212,8 +213,7 @@ impl Supervisor {
     ) -> Result<End, TaskFailure> {
         if self.config.has_references() {
             let fresh = self.config.fresh(&self.shared.config);
-            let fresh = fresh.map_err(|problems| TaskFailure::new(problems.to_string()))?;
-            self.config = Arc::new(fresh);
+            self.config = Arc::new(fresh.map_err(|problems| self.unreadable(&problems))?);
         }
         let (asks, ask_receiver) = mpsc::channel(1);
         let (requests, mut request_receiver) = mpsc::channel(16);
@@ -249,6 +249,18 @@ impl Supervisor {
             tracing::error!("the connector did not stop in time ({patience:?}) and is abandoned");
         }
         outcome
+    }
+
+    /// What a reference stands for may be there later; other mistakes stay.
+    fn unreadable(&self, problems: &Problems) -> TaskFailure {
+        let failure = TaskFailure::new(problems.to_string());
+        match self.config.map.values().any(|text| text.contains("${")) {
+            true => failure,
+            false => TaskFailure {
+                cause: Cause::Configuration,
+                ..failure
+            },
+        }
     }
 
     async fn follow(

@@ -25,7 +25,7 @@ const SET_MAX: usize = 1000;
 
 /// The levels by Kafka's names, which has more of them than there are here.
 pub(crate) fn level_of(name: &str) -> Option<LevelFilter> {
-    match name.to_ascii_uppercase().as_str() {
+    match name.trim().to_ascii_uppercase().as_str() {
         "OFF" => Some(LevelFilter::OFF),
         "FATAL" | "ERROR" => Some(LevelFilter::ERROR),
         "WARN" => Some(LevelFilter::WARN),

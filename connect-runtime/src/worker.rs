@@ -2,6 +2,7 @@
 
 mod files;
 mod offsets;
+mod patch;
 mod stored;
 
 use std::collections::BTreeMap;

@@ -92,6 +92,32 @@ impl Importance {
     }
 }
 
+/// How much room a form should give to the value of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Width {
+    /// It is not said.
+    #[default]
+    None,
+    /// A number or a word.
+    Short,
+    /// A name.
+    Medium,
+    /// A list or a path.
+    Long,
+}
+
+impl Width {
+    /// As Kafka's REST API spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Width::None => "NONE",
+            Width::Short => "SHORT",
+            Width::Medium => "MEDIUM",
+            Width::Long => "LONG",
+        }
+    }
+}
+
 /// The smallest and largest value of a number; both are allowed themselves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConfigRange {
@@ -136,6 +162,12 @@ pub struct ConfigKey {
     pub importance: Importance,
     /// Heading in documentation and forms.
     pub group: Option<Cow<'static, str>>,
+    /// Its place in the group, from 1; counted if it is not given.
+    pub order_in_group: Option<i32>,
+    /// Its name in forms, if not the key.
+    pub display_name: Option<Cow<'static, str>>,
+    /// The room for its value in forms.
+    pub width: Width,
     /// Whether its value must never be shown.
     pub secret: bool,
     /// The values allowed; empty for any.
@@ -161,6 +193,9 @@ impl ConfigKey {
             doc: doc.into(),
             importance: Importance::Medium,
             group: None,
+            order_in_group: None,
+            display_name: None,
+            width: Width::None,
             secret: kind == ConfigType::Password,
             choices: Vec::new(),
             range: None,
@@ -339,9 +374,10 @@ impl ConfigDef {
 
     fn key_info(&self, key: &ConfigKey, order: i32) -> Json {
         // Kafka counts within a group, and only if there is one.
-        let order = match &key.group {
-            None => -1,
-            Some(group) => {
+        let order = match (&key.group, key.order_in_group) {
+            (None, _) => -1,
+            (Some(_), Some(order)) => order,
+            (Some(group), None) => {
                 let before = usize::try_from(order).unwrap_or(0);
                 let same = self
                     .keys
@@ -360,10 +396,10 @@ impl ConfigDef {
             "importance": key.importance.name(),
             "documentation": key.doc,
             "group": key.group,
-            "width": "NONE",
-            "display_name": key.name,
+            "width": key.width.name(),
+            "display_name": key.display_name.as_ref().unwrap_or(&key.name),
             "dependents": [],
-            "order": order,
+            "order_in_group": order,
         })
     }
 }

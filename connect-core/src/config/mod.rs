@@ -12,7 +12,7 @@ mod tests;
 mod value;
 
 pub use connect_core_derive::{Config, ConfigChoice};
-pub use definition::{ConfigDef, ConfigKey, ConfigRange, ConfigType, Importance};
+pub use definition::{ConfigDef, ConfigKey, ConfigRange, ConfigType, Importance, Width};
 pub use problem::Problem;
 pub(crate) use problem::{nearest, nearest_by};
 pub use value::{ConfigValue, Password, read};

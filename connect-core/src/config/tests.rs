@@ -199,13 +199,13 @@ fn the_definition_has_kafka_s_json_shape() {
             "definition": {
                 "name": "topic", "type": "STRING", "required": true, "default_value": null, "importance": "MEDIUM",
                 "documentation": "Where to.", "group": "File", "width": "NONE", "display_name": "topic",
-                "dependents": [], "order": 2,
+                "dependents": [], "order_in_group": 2,
             },
             "value": {
                 "name": "topic", "value": "", "recommended_values": [], "errors": ["expected text"], "visible": true,
             },
         })
     );
-    assert_eq!(infos[2]["definition"]["order"], -1);
+    assert_eq!(infos[2]["definition"]["order_in_group"], -1);
     assert_eq!(infos[2]["value"]["value"], "2000");
 }

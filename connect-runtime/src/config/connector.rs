@@ -143,13 +143,13 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "transforms",
         Kind::List,
-        None,
+        Some(""),
         "Names for the transforms that records pass, in this order; transforms.<name>.type is the class of each.",
     ),
     Key::new(
         "predicates",
         Kind::List,
-        None,
+        Some(""),
         "Names for the predicates that transforms.<name>.predicate may refer to; predicates.<name>.type is the class of each.",
     ),
     Key::without_effect("connector.plugin.version", COMPILED_IN),
@@ -168,13 +168,13 @@ pub const SINK_KEYS: &[Key] = &[
     Key::new(
         "topics",
         Kind::List,
-        None,
+        Some(""),
         "The topics to read, separated by commas.",
     ),
     Key::new(
         "topics.regex",
-        Kind::Text,
-        None,
+        Kind::AnyText,
+        Some(""),
         "A regular expression for the topics to read.",
     ),
 ];
@@ -376,6 +376,33 @@ impl ConnectorConfig {
             return Err(Problems(problems).sorted());
         }
         Ok((config, problems))
+    }
+
+    /// What is stored and cannot be read now, to be shown, and read again with each attempt to start it;
+    /// none if nobody knows its class.
+    pub(crate) fn unread(name: &str, map: ConfigMap, worker: &WorkerConfig) -> Option<Self> {
+        let class = map.get("connector.class")?.trim();
+        let factory = connect_core::plugin::find(class).ok()?;
+        Some(Self {
+            name: name.to_owned(),
+            class: factory.class().to_owned(),
+            kind: factory.kind(),
+            tasks_max: 1,
+            tasks_max_enforce: true,
+            key_converter: worker.key_converter.clone(),
+            value_converter: worker.value_converter.clone(),
+            header_converter: worker.header_converter.clone(),
+            errors: ErrorPolicy::default(),
+            restart: worker.restart.clone(),
+            topics: Topics::Names(Vec::new()),
+            topic_creation: None,
+            producer: ConfigMap::new(),
+            consumer: ConfigMap::new(),
+            admin: ConfigMap::new(),
+            initial_state: InitialState::Running,
+            map,
+            resolved: ConfigMap::new(),
+        })
     }
 
     /// Whether references stand for some of it.
@@ -708,6 +735,16 @@ fn topics(reader: &mut TableReader<'_>, settings: &Settings, kind: ConnectorKind
         settings.problem("topics", message)
     });
     reader.problems.extend(misnamed);
+    let twice = names.iter().enumerate();
+    let twice = twice.filter(|(index, name)| names.iter().take(*index).any(|other| other == *name));
+    let twice = twice.map(|(_, name)| {
+        let message = format!(
+            "expected every topic once, got \"{}\" twice",
+            name.escape_debug()
+        );
+        settings.problem("topics", message)
+    });
+    reader.problems.extend(twice);
     if let Some(Err(error)) = pattern.map(regex::Regex::new) {
         // The last line says what is wrong, those before draw where.
         let text = error.to_string();

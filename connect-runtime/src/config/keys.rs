@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use connect_core::config::{ConfigDef, ConfigKey, ConfigType, Importance};
 
+use super::presentation::{arrange, is_shown};
 use super::problem::{Problem, unknown_key};
 use super::settings::Settings;
 
@@ -86,9 +87,14 @@ impl Key {
             Kind::Class => ConfigType::Class,
             Kind::Boolean => ConfigType::Boolean,
             Kind::Integer(_, to) if to > i64::from(i32::MAX) => ConfigType::Long,
+            Kind::Integer(_, to) if to == i64::from(i16::MAX) => ConfigType::Short,
             Kind::Integer(..) => ConfigType::Int,
         };
-        let mut key = ConfigKey::new(self.name, kind, self.doc);
+        let doc = match self.effect {
+            Effect::Full => self.doc.to_owned(),
+            Effect::None(why) => format!("Has no effect here: {why}."),
+        };
+        let mut key = ConfigKey::new(self.name, kind, doc);
         key.required = self.required;
         key.default = self.default.map(str::to_owned);
         key.group = Some("Common".into());
@@ -109,14 +115,14 @@ impl Key {
     }
 }
 
-/// The keys that are obeyed, as the definitions of plugins have theirs.
+/// The keys as the definitions of plugins have theirs, also those of Kafka's that have no effect here:
+/// forms have fields for them, and their documentation says why.
 pub(crate) fn definition(tables: &[&[Key]]) -> ConfigDef {
-    let obeyed = tables
-        .iter()
-        .copied()
-        .flatten()
-        .filter(|key| key.effect == Effect::Full);
-    ConfigDef::new(obeyed.map(Key::definition).collect())
+    let all = tables.iter().copied().flatten();
+    let keys = all.filter(|key| key.effect == Effect::Full || is_shown(key.name));
+    let mut definition = ConfigDef::new(keys.map(Key::definition).collect());
+    arrange(&mut definition);
+    definition
 }
 
 /// Reads the keys of a table from settings, and collects what is wrong with them.

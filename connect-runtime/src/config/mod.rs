@@ -11,6 +11,7 @@ mod json;
 mod keys;
 mod listeners;
 mod override_policy;
+mod presentation;
 mod problem;
 mod properties;
 mod providers;

@@ -90,6 +90,17 @@ pub(super) fn patch(config: &mut ConfigMap, changes: Map<String, Value>) -> Resu
     Ok(())
 }
 
+/// Refuses fields that mean nothing: a misspelt one must not be as if it was not there.
+pub(super) fn refuse_unknown(fields: &Map<String, Value>, known: &[&str]) -> Result<(), Failure> {
+    match fields.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(Failure::bad_request(format!(
+            "Unrecognized field \"{unknown}\"; there are {}",
+            known.join(", ")
+        ))),
+    }
+}
+
 /// A field of a request that is text, if it is there.
 pub(super) fn text_field(
     fields: &Map<String, Value>,
@@ -98,6 +109,7 @@ pub(super) fn text_field(
     match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(value @ (Value::Bool(_) | Value::Number(_))) => Ok(Some(value.to_string())),
         Some(_) => Err(Failure::bad_request(format!(
             "The field \"{name}\" must be a string"
         ))),

@@ -1,11 +1,14 @@
 //! `/connectors` and `/connectors/{connector}`: which there are, and their configurations.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use connect_core::ConfigMap;
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::Rest;
 use super::body::{self, Object};
@@ -13,6 +16,13 @@ use super::failure::Failure;
 use super::status;
 use crate::config::Settings;
 use crate::config::connector::ConnectorConfig;
+use crate::state::{State as RunState, WorkerStatus};
+
+/// How long an answer about a new configuration waits for the tasks.
+const DIVISION_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a patch begins anew because somebody else was faster.
+const PATCHES_MAX: usize = 50;
 
 /// `GET /connectors?expand=info&expand=status`
 pub(super) async fn list(
@@ -54,6 +64,7 @@ pub(super) async fn create(
     State(rest): State<Rest>,
     Object(mut request): Object,
 ) -> Result<Response, Failure> {
+    body::refuse_unknown(&request, &["name", "config", "initial_state"])?;
     let initial_state = body::text_field(&request, "initial_state")?;
     let name = body::text_field(&request, "name")?;
     let name = name
@@ -122,10 +133,21 @@ pub(super) async fn patch_config(
     Path(name): Path<String>,
     Object(changes): Object,
 ) -> Result<Response, Failure> {
-    let mut config = rest.worker.configuration(&name).await?.map.clone();
-    body::patch(&mut config, changes)?;
-    let config = read(&rest, &name, config, None)?;
-    update(&rest, &name, config).await
+    for _ in 0..PATCHES_MAX {
+        let seen = rest.worker.configuration(&name).await?;
+        let mut config = seen.map.clone();
+        body::patch(&mut config, changes.clone())?;
+        let config = read(&rest, &name, config, None)?;
+        let (worker, doing) = (rest.worker.clone(), format!("changing connector {name}"));
+        let update = async move { Ok(worker.update_if(config, &seen).await?) };
+        if rest.finish(doing, update).await? {
+            return updated(&rest, &name).await;
+        }
+    }
+    Err(Failure::new(
+        StatusCode::CONFLICT,
+        format!("Connector {name} is being changed by others all the time; try again"),
+    ))
 }
 
 /// `DELETE /connectors/{connector}`: its offsets stay.
@@ -143,11 +165,31 @@ async fn update(rest: &Rest, name: &str, config: ConnectorConfig) -> Result<Resp
     let (worker, doing) = (rest.worker.clone(), format!("changing connector {name}"));
     rest.finish(doing, async move { Ok(worker.update(config).await?) })
         .await?;
+    updated(rest, name).await
+}
+
+async fn updated(rest: &Rest, name: &str) -> Result<Response, Failure> {
+    divided(rest, name).await;
     Ok(Json(info(rest, name).await?).into_response())
+}
+
+/// Waits until a connector has divided its work, so that its tasks are in the answer as Kafka's are;
+/// not for long, if its code takes its time.
+async fn divided(rest: &Rest, name: &str) {
+    let is_divided = |all: &WorkerStatus| {
+        let status = all.get(name);
+        status.is_none_or(|status| status.connector.state != RunState::Unassigned)
+    };
+    let mut statuses = rest.worker.watch();
+    let divided = timeout(DIVISION_PATIENCE, statuses.wait_for(is_divided)).await;
+    if divided.is_err() {
+        tracing::info!(connector = name, "its tasks are not known yet");
+    }
 }
 
 async fn created(rest: &Rest, name: &str) -> Result<Response, Failure> {
     let location = format!("/connectors/{}", encoded(name));
+    divided(rest, name).await;
     let info = Json(info(rest, name).await?);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], info).into_response())
 }
@@ -172,6 +214,11 @@ fn read(
     mut config: ConfigMap,
     initial_state: Option<&str>,
 ) -> Result<ConnectorConfig, Failure> {
+    if name != name.trim() {
+        return Err(Failure::bad_request(format!(
+            "The connector's name \"{name}\" must not begin or end with white space"
+        )));
+    }
     let configured = config
         .entry("name".to_owned())
         .or_insert_with(|| name.to_owned());

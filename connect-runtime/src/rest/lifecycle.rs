@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::Rest;
 use super::failure::Failure;
 use super::status;
+use crate::error::WorkerError;
 use crate::state::{State as RunState, TaskStatus};
 
 /// `PUT /connectors/{connector}/pause`
@@ -16,8 +17,8 @@ pub(super) async fn pause(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Failure> {
     let (worker, doing) = (rest.worker.clone(), format!("pausing connector {name}"));
-    rest.finish(doing, async move { Ok(worker.pause(&name).await?) })
-        .await?;
+    let pause = async move { worker.pause(&name).await.map_err(in_kafkas_words) };
+    rest.finish(doing, pause).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -27,8 +28,8 @@ pub(super) async fn resume(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Failure> {
     let (worker, doing) = (rest.worker.clone(), format!("resuming connector {name}"));
-    rest.finish(doing, async move { Ok(worker.resume(&name).await?) })
-        .await?;
+    let resume = async move { worker.resume(&name).await.map_err(in_kafkas_words) };
+    rest.finish(doing, resume).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -56,7 +57,10 @@ pub(super) async fn restart(
     let include_tasks = is_set(&query, "includeTasks");
     let only_failed = is_set(&query, "onlyFailed");
     let Some(mut shown) = status::of(&rest, &name) else {
-        return Err(Failure::not_found(format!("Connector {name} not found")));
+        return Err(Failure::not_found(match include_tasks || only_failed {
+            true => format!("Unknown connector: {name}"),
+            false => format!("Connector {name} not found"),
+        }));
     };
     let concerned = |status: &TaskStatus| match status.state {
         RunState::Stopped => false,
@@ -78,6 +82,16 @@ pub(super) async fn restart(
             Ok((StatusCode::ACCEPTED, body).into_response())
         }
         false => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}
+
+/// Kafka says it in other words here than elsewhere.
+fn in_kafkas_words(error: WorkerError) -> Failure {
+    match error {
+        WorkerError::UnknownConnector { name } => {
+            Failure::not_found(format!("Unknown connector {name}"))
+        }
+        error => error.into(),
     }
 }
 

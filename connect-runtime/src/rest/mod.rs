@@ -34,6 +34,7 @@ mod status;
 mod tasks;
 mod tls;
 mod topics;
+mod validation;
 mod version;
 mod worker;
 

@@ -6,7 +6,7 @@ use connect_core::{ConnectorKind, SourceOffset, SourcePartition, TopicPartition}
 use serde_json::{Map, Value, json};
 
 use super::Rest;
-use super::body::Object;
+use super::body::{self, Object};
 use super::failure::Failure;
 use crate::worker::OffsetChanges;
 
@@ -58,6 +58,7 @@ pub(super) async fn alter(
     Path(name): Path<String>,
     Object(request): Object,
 ) -> Result<Json<Value>, Failure> {
+    body::refuse_unknown(&request, &["offsets"])?;
     let entries = match request.get("offsets") {
         Some(Value::Array(entries)) if !entries.is_empty() => entries,
         None | Some(Value::Null | Value::Array(_)) => {

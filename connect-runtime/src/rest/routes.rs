@@ -14,7 +14,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::failure::Failure;
 use super::{
     BODY_BYTES_MAX, Rest, connectors, history, lifecycle, loggers, metrics, offsets, openapi,
-    plugins, status, tasks, topics, worker,
+    plugins, status, tasks, topics, validation, worker,
 };
 
 /// What `admin.listeners` are for.
@@ -129,7 +129,7 @@ pub(super) fn table() -> Vec<Route> {
         json(
             PUT,
             "/connector-plugins/{plugin}/config/validate",
-            plugins::validate,
+            validation::show,
         ),
         json(GET, "/admin/loggers", loggers::list),
         json(GET, "/admin/loggers/{logger}", loggers::show),

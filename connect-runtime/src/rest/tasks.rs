@@ -34,8 +34,9 @@ pub(super) async fn status(
     let number = number(&task)?;
     let connector = status::of(&rest, &name);
     let shape = connector.and_then(|connector| {
-        let task = connector.tasks.get(number)?;
-        Some(status::task_shape(&rest, number, task, &connector))
+        let index = usize::try_from(number).ok()?;
+        let task = connector.tasks.get(index)?;
+        Some(status::task_shape(&rest, index, task, &connector))
     });
     shape
         .map(Json)
@@ -47,10 +48,14 @@ pub(super) async fn restart(
     State(rest): State<Rest>,
     Path((name, task)): Path<(String, String)>,
 ) -> Result<StatusCode, Failure> {
-    rest.worker.restart_task(&name, number(&task)?).await?;
+    let number = number(&task)?;
+    // Kafka's numbers may be negative, and its tasks never are.
+    let index = usize::try_from(number)
+        .map_err(|_| Failure::not_found(format!("Task {name}-{number} not found")))?;
+    rest.worker.restart_task(&name, index).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn number(text: &str) -> Result<usize, Failure> {
+fn number(text: &str) -> Result<i32, Failure> {
     text.parse().map_err(|_| Failure::no_resource())
 }

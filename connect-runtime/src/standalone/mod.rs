@@ -255,7 +255,7 @@ async fn restore(worker: &Worker) -> Vec<Arc<ConnectorConfig>> {
     let restored = worker.start_stored().await.unwrap_or_default();
     for (name, problems) in restored.refused {
         banner::complain(&format!(
-            "connector \"{name}\" is stored and not started; change it with PUT \
+            "connector \"{name}\" is stored and cannot be started as it is; change it with PUT \
              /connectors/{name}/config or delete it:\n{problems}"
         ));
     }

@@ -17,7 +17,8 @@ use crate::error::WorkerError;
 pub struct Restored {
     /// Those that were started, or are paused or stopped as they were before.
     pub started: Vec<Arc<ConnectorConfig>>,
-    /// Those whose configuration is not accepted any more, with what is wrong. They stay stored.
+    /// Those whose configuration is not accepted now, with what is wrong. They stay stored. Where the
+    /// class is known they are among `started`, too, and fail until it is accepted.
     pub refused: Vec<(String, Problems)>,
 }
 
@@ -45,13 +46,14 @@ impl Worker {
             if taken.contains(&name) {
                 continue;
             }
-            match self.read_stored(&source, &name, stored) {
-                Ok(config) => {
-                    self.add(config.clone(), None).await?;
-                    restored.started.push(Arc::new(config));
-                }
-                Err(problems) => restored.refused.push((name, problems)),
+            let (config, refused) = self.read_stored(&source, &name, stored);
+            if let Some(config) = config {
+                self.add(config.clone(), None).await?;
+                restored.started.push(Arc::new(config));
             }
+            restored
+                .refused
+                .extend(refused.map(|problems| (name, problems)));
         }
         Ok(restored)
     }
@@ -61,16 +63,27 @@ impl Worker {
         source: &str,
         name: &str,
         stored: Stored,
-    ) -> Result<ConnectorConfig, Problems> {
+    ) -> (Option<ConnectorConfig>, Option<Problems>) {
         let Stored { mut config, target } = stored;
         config.insert("name".to_owned(), name.to_owned());
         let settings = Settings::from_map(source, &config);
-        let (mut config, notes) = ConnectorConfig::read(&settings, self.config())?;
-        for note in notes {
-            tracing::info!("{note}");
-        }
-        config.initial_state = target;
-        Ok(config)
+        let (config, refused) = match ConnectorConfig::read(&settings, self.config()) {
+            Ok((config, notes)) => {
+                for note in notes {
+                    tracing::info!("{note}");
+                }
+                (Some(config), None)
+            }
+            Err(problems) => {
+                let unread = ConnectorConfig::unread(name, config, self.config());
+                (unread, Some(problems))
+            }
+        };
+        let config = config.map(|config| ConnectorConfig {
+            initial_state: target,
+            ..config
+        });
+        (config, refused)
     }
 
     /// Stores a change that is about to be made, for whose turn it is; says so where it will not

@@ -216,10 +216,17 @@ async fn the_worker_and_its_plugins_are_described() {
     assert_eq!(rest.get("/health").await["status"], "healthy");
 
     let plugins = rest.get("/connector-plugins").await;
+    let kinds = plugins.as_array().unwrap().iter();
+    let kinds: Vec<&str> = kinds.map(|it| it["type"].as_str().unwrap()).collect();
+    assert!(kinds.is_sorted(), "sinks come first: {kinds:?}");
     let version = env!("CARGO_PKG_VERSION");
     let own = json!({"class": SOURCE, "type": "source", "version": version});
     assert!(plugins.as_array().unwrap().contains(&own), "{plugins}");
     let all = rest.get("/connector-plugins?connectorsOnly=false").await;
+    for (value, expected) in [("true", &plugins), ("", &plugins), ("no", &all)] {
+        let path = format!("/connector-plugins?connectorsOnly={value}");
+        assert_eq!(&rest.get(&path).await, expected, "{path}");
+    }
     for kind in [
         "sink",
         "converter",
@@ -293,6 +300,31 @@ async fn a_validation_lists_every_mistake_and_hides_secrets() {
         "{errors}"
     );
 
+    let form = |name: &str| {
+        let definition = of(name)["definition"].clone();
+        let fields = ["group", "order_in_group", "width", "display_name"];
+        let [group, order, width, display] = fields.map(|field| definition[field].clone());
+        (group, order, width, display)
+    };
+    assert_eq!(
+        form("tasks.max"),
+        (
+            json!("Common"),
+            json!(4),
+            json!("SHORT"),
+            json!("Tasks max")
+        )
+    );
+    assert_eq!(
+        form("errors.tolerance"),
+        (
+            json!("Error Handling"),
+            json!(3),
+            json!("SHORT"),
+            json!("Error Tolerance")
+        )
+    );
+
     let other = json!({"connector.class": SOURCE}).to_string();
     let answer = rest.send(path, &other).await;
     let message =
@@ -301,6 +333,119 @@ async fn a_validation_lists_every_mistake_and_hides_secrets() {
     rest.send(path, "{}")
         .await
         .is_error(400, "Connector config must contain the key connector.class");
+    rest.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validation_has_the_keys_of_transforms_converters_and_clients() {
+    let rest = Rest::start().await;
+    let config = json!({
+        "name": "v", "connector.class": "JournalSink", "topics": "t", "transforms": "route",
+        "transforms.route.type": "RegexRouter", "transforms.route.regex": "(",
+        "transforms.route.predicate": "gone", "predicates": "gone", "predicates.gone.type": "RecordIsTombstone",
+        "value.converter": "JsonConverter", "producer.override.linger.ms": "5",
+        "consumer.override.sasl.jaas.config": "user and password", "unknown.key": "x",
+    });
+    let path = "PUT /connector-plugins/JournalSink/config/validate";
+    let answer = rest.send(path, &config.to_string()).await;
+    let infos = answer.json();
+    // The replacement is missing; the pattern is looked at once everything is there.
+    assert_eq!((answer.status, &infos["error_count"]), (200, &json!(1)));
+    assert_eq!(infos["name"], "JournalSink", "as it was called");
+    let groups = [
+        "Common",
+        "Transforms",
+        "Predicates",
+        "Error Handling",
+        "Transforms: route",
+        "Predicates: gone",
+    ];
+    let shown = infos["groups"].as_array().unwrap();
+    assert_eq!(
+        shown.get(..groups.len()),
+        Some(&groups.map(|it| json!(it))[..])
+    );
+    let value = |name: &str| {
+        let configs = infos["configs"].as_array().unwrap();
+        let found = configs.iter().find(|it| it["value"]["name"] == name);
+        found.map(|found| (found["value"]["value"].clone(), found["definition"].clone()))
+    };
+    for (name, expected) in [
+        ("transforms.route.type", json!("RegexRouter")),
+        ("transforms.route.regex", json!("(")),
+        ("transforms.route.replacement", json!(null)),
+        ("transforms.route.predicate", json!("gone")),
+        ("transforms.route.negate", json!("false")),
+        ("predicates.gone.type", json!("RecordIsTombstone")),
+        ("value.converter", json!("JsonConverter")),
+        ("value.converter.schemas.enable", json!("true")),
+        ("producer.override.linger.ms", json!("5")),
+        ("consumer.override.sasl.jaas.config", json!("[hidden]")),
+        ("exactly.once.support", json!(null)),
+    ] {
+        let Some((shown, definition)) = value(name) else {
+            // Sinks have no such key.
+            assert_eq!(name, "exactly.once.support");
+            continue;
+        };
+        assert_eq!(shown, expected, "{name}");
+        assert_eq!(definition["name"], name);
+    }
+    let (_, converter) = value("key.converter").unwrap();
+    assert_eq!(
+        converter["default_value"],
+        "org.apache.kafka.connect.storage.StringConverter"
+    );
+    assert_eq!(value("unknown.key"), None, "as in Kafka");
+    rest.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_patches_all_count() {
+    let rest = Rest::start().await;
+    rest.create("patched", &source("patched", "")).await;
+    let patch = async |number: usize| {
+        let changes = json!({format!("key.{number}"): "x"}).to_string();
+        let answer = rest
+            .send("PATCH /connectors/patched/config", &changes)
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    };
+    tokio::join!(patch(0), patch(1), patch(2), patch(3), patch(4), patch(5));
+    let config = rest.get("/connectors/patched/config").await;
+    for number in 0..6 {
+        assert_eq!(config[format!("key.{number}")], "x", "{config}");
+    }
+    rest.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_configuration_is_answered_with_its_tasks() {
+    let rest = Rest::start().await;
+    let config = json!({"connector.class": SINK, "topics": "t", "tasks.max": "2"});
+    let answer = rest
+        .send("POST /connectors", &creation("two", &config))
+        .await;
+    let tasks = json!([{"connector": "two", "task": 0}, {"connector": "two", "task": 1}]);
+    assert_eq!((answer.status, &answer.json()["tasks"]), (201, &tasks));
+    let path = "PUT /connectors/two/config";
+    let answer = rest.send(path, &config.to_string()).await;
+    assert_eq!((answer.status, &answer.json()["tasks"]), (200, &tasks));
+    let answer = rest.send("PATCH /connectors/two/config", "{}").await;
+    assert_eq!((answer.status, &answer.json()["tasks"]), (200, &tasks));
+    let answer = rest
+        .send("PUT /connectors/%20two%20/config", &config.to_string())
+        .await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    for (number, message) in [
+        ("-1", "No status found for task two--1"),
+        ("2", "No status found for task two-2"),
+        ("x", "HTTP 404 Not Found"),
+        ("99999999999", "HTTP 404 Not Found"),
+    ] {
+        let path = format!("GET /connectors/two/tasks/{number}/status");
+        rest.call(&path).await.is_error(404, message);
+    }
     rest.end().await;
 }
 
@@ -544,8 +689,6 @@ async fn mistakes_are_answered_in_kafka_s_form() {
         "GET /connectors/none/tasks",
         "GET /connectors/none/offsets",
         "DELETE /connectors/none",
-        "PUT /connectors/none/pause",
-        "PUT /connectors/none/resume",
         "PUT /connectors/none/stop",
         "POST /connectors/none/restart",
         "POST /connectors/none/tasks/0/restart",
@@ -555,6 +698,15 @@ async fn mistakes_are_answered_in_kafka_s_form() {
             .await
             .is_error(404, "Connector none not found");
     }
+    for action in ["pause", "resume"] {
+        rest.call(&format!("PUT /connectors/none/{action}"))
+            .await
+            .is_error(404, "Unknown connector none");
+    }
+    let answer = rest
+        .call("POST /connectors/none/restart?includeTasks=true")
+        .await;
+    answer.is_error(404, "Unknown connector: none");
     rest.call("GET /nothing")
         .await
         .is_error(404, "HTTP 404 Not Found");
@@ -577,6 +729,7 @@ async fn mistakes_are_answered_in_kafka_s_form() {
         r#"{"name": "a", "config": {"topic": null}}"#,
         r#"{"name": "a", "config": {"name": "b"}}"#,
         r#"{"name": "a", "config": {}}"#,
+        r#"{"name": "a", "config": {}, "initialState": "STOPPED"}"#,
     ] {
         let answer = rest.send("POST /connectors", body).await;
         assert_eq!(answer.status, 400, "{body}: {}", answer.text);

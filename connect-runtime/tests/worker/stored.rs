@@ -309,6 +309,56 @@ async fn what_distributed_workers_left_is_started() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connector_whose_secret_is_missing_at_the_start_is_shown_and_starts_once_it_is_there() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = folder.path().join("secrets.properties");
+    let keys = [
+        ("config.storage.topic", TOPIC),
+        ("config.providers", "file"),
+        ("config.providers.file.class", "FileConfigProvider"),
+        ("task.restart.backoff.ms", "20"),
+        ("task.restart.backoff.max.ms", "100"),
+        ("task.restart.failures.max", "0"),
+    ];
+    std::fs::write(&secrets, "topic=kept\n").unwrap();
+    let worker = world.worker_with(&keys).await;
+    let reference = format!("${{file:{}:topic}}", secrets.display());
+    let config = json!({"name": "late", "connector.class": SINK, "topics": reference});
+    let settings = Settings::from_map("test", &serde_json::from_value(config).unwrap());
+    let (config, _) = ConnectorConfig::read(&settings, worker.config()).unwrap();
+    let written = config.map.clone();
+    worker.create(config).await.unwrap();
+    worker.stop().await;
+
+    std::fs::remove_file(&secrets).unwrap();
+    let worker = world.worker_with(&keys).await;
+    let restored = worker.start_stored().await.unwrap();
+    assert_eq!(restored.refused[0].0, "late");
+    assert_eq!(worker.names().await.unwrap(), ["late"]);
+    assert_eq!(worker.configuration("late").await.unwrap().map, written);
+    let connector = || worker.status()["late"].connector.clone();
+    world
+        .until("it says what is missing", || {
+            let error = connector().last_error.unwrap_or_default();
+            connector().failures > 1 && error.contains("secrets.properties")
+        })
+        .await;
+    std::fs::write(&secrets, "topic=kept\n").unwrap();
+    world
+        .until("it runs", || connector().state == State::Running)
+        .await;
+    let source = world.source("kept-source", "kept", COUNT, "");
+    worker.create(source).await.unwrap();
+    let journal = Journal::of("late");
+    world
+        .until("it moves records", || journal.values().len() >= COUNT)
+        .await;
+    worker.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_cannot_be_stored_is_not_made_and_holds_up_no_stop() {
     let world = World::start().await;
     let worker = std::sync::Arc::new(worker(&world).await);
