@@ -6,6 +6,8 @@
 //! subcommands measure start-up, latency and memory of the shipped binary.
 
 mod cluster;
+mod connectors;
+mod converters;
 mod figures;
 mod raw;
 mod worker;
@@ -13,12 +15,15 @@ mod worker;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: connect-bench throughput [--mib N] [--rounds N] | startup | latency | idle | memory [--mib N] | cluster [--mib N] [--rounds N] | restart [--mib N]
+const USAGE: &str = "usage: connect-bench throughput [--mib N] [--rounds N] | startup | latency | idle | memory [--mib N] | connectors [--count N] | converters [--rounds N] [--jars DIR] | cluster [--mib N] [--rounds N] | restart [--mib N]
   throughput  a copy of N MiB (1024) of 100-byte lines beside the raw limit
   startup     from exec to the first line in the sink
   latency     from an append to the line in the sink
   idle        resident memory and CPU of an idle worker with its embedded broker
   memory      peak resident memory while N MiB (10240) are copied
+  connectors  N connectors (1000) in one worker: created, listed, memory of an idle one
+  converters  JSON and transforms on one thread, best of N rounds (5); with the jars of Kafka Connect in DIR
+              beside the JVM's (bench/jvm/Converters.java says how to get them)
   cluster     three brokers: failover with 100 partitions (median of N, 20), N MiB (512) into one and
               three copies, 1000 partitions, idle memory
   restart     a broker with N MiB (10240) in 1000 partitions after kill -9
@@ -40,12 +45,16 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let command = arguments.next().ok_or(USAGE)?;
     let mut mib = None;
     let mut rounds = None;
+    let mut count = None;
+    let mut jars: Option<PathBuf> = None;
     let mut folder = std::env::temp_dir().join(format!("connect-bench-{}", std::process::id()));
     while let Some(flag) = arguments.next() {
         let value = arguments.next().ok_or(USAGE)?;
         match flag.as_str() {
             "--mib" => mib = Some(value.parse()?),
             "--rounds" => rounds = Some(value.parse()?),
+            "--count" => count = Some(value.parse()?),
+            "--jars" => jars = Some(PathBuf::from(value)),
             "--folder" => folder = PathBuf::from(value),
             _ => return Err(USAGE.into()),
         }
@@ -57,6 +66,8 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         "latency" => worker::latency(&folder, 100),
         "idle" => worker::idle(&folder),
         "memory" => worker::memory(&folder, mib.unwrap_or(10 * 1024)),
+        "connectors" => connectors::measure(&folder, count.unwrap_or(1000)),
+        "converters" => converters::measure(&folder, jars.as_deref(), rounds.unwrap_or(5)),
         "cluster" => cluster::measure(&folder, mib.unwrap_or(512), rounds.unwrap_or(20)),
         "restart" => cluster::restart(&folder, mib.unwrap_or(10 * 1024)),
         _ => Err(USAGE.into()),

@@ -15,7 +15,12 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Starts `name`, a binary beside this one, in `folder`; it prints to `log`.
-pub(crate) fn spawn(name: &str, arguments: [&str; 3], folder: &Path, log: File) -> Outcome<Child> {
+pub(crate) fn spawn<const N: usize>(
+    name: &str,
+    arguments: [&str; N],
+    folder: &Path,
+    log: File,
+) -> Outcome<Child> {
     let binary = std::env::current_exe()?.with_file_name(name);
     let process = Command::new(&binary)
         .args(arguments)

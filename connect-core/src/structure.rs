@@ -98,6 +98,11 @@ impl Struct {
             .try_for_each(|(name, schema, value)| schema.validate_at(name, value))
     }
 
+    /// Schema and values, to be changed together: afterwards there must be one value per field again.
+    pub(crate) fn parts_mut(&mut self) -> (&mut SchemaRef, &mut Vec<Value>) {
+        (&mut self.schema, &mut self.values)
+    }
+
     /// From values that were read with the schema in hand, one per field.
     pub(crate) fn from_parts(schema: SchemaRef, values: Vec<Value>) -> Self {
         debug_assert_eq!(schema.fields().len(), values.len(), "one value per field");

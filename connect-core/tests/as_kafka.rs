@@ -44,7 +44,7 @@ const REASONS: [(&str, &str); 22] = [
     ),
     (
         "json-numbers",
-        "numbers beyond 64 bits become floating-point ones instead of others, minus zero stays, and none begins with a zero",
+        "numbers beyond 64 bits become floating-point ones instead of others, and minus zero stays",
     ),
     (
         "lenient-pattern",

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::ConnectError;
 use crate::schema::{Schema, SchemaRef};
 use crate::structure::Struct;
+use crate::text::Str;
 use crate::value::Value;
 
 /// Schemas that are remembered by one transform; topics with more than that derive again.
@@ -62,6 +63,21 @@ pub(super) fn current(schema: &Schema, value: &Value, replace_null: bool) -> Val
     }
 }
 
+/// Gives fields that are null their defaults, if `replace_null` says so.
+pub(super) fn fill(fields: &mut Struct, replace_null: bool) {
+    if !replace_null {
+        return;
+    }
+    let (schema, values) = fields.parts_mut();
+    for (field, value) in schema.fields().iter().zip(values) {
+        if let Some(default) = field.schema.default()
+            && value.is_null()
+        {
+            *value = default.clone();
+        }
+    }
+}
+
 /// A struct as a value.
 pub(super) fn structure(schema: SchemaRef, values: Vec<Value>) -> Value {
     Value::Struct(Arc::new(Struct::from_parts(schema, values)))
@@ -77,12 +93,29 @@ pub(super) fn get<'v>(entries: &'v [(Value, Value)], name: &str) -> Option<&'v V
 
 /// Sets a field of a map.
 pub(super) fn put(entries: &mut Vec<(Value, Value)>, name: &str, value: Value) {
+    if let Some(new) = replace(entries, name, value) {
+        entries.push((Value::string(name), new));
+    }
+}
+
+/// As [`put`], with a name that is there already and need not be made.
+pub(super) fn put_named(entries: &mut Vec<(Value, Value)>, name: &Str, value: Value) {
+    if let Some(new) = replace(entries, name, value) {
+        entries.push((Value::String(name.clone()), new));
+    }
+}
+
+/// Gives the value back if there is no such field yet.
+fn replace(entries: &mut [(Value, Value)], name: &str, value: Value) -> Option<Value> {
     match entries
         .iter_mut()
         .find(|(key, _)| key.as_str() == Some(name))
     {
-        Some((_, old)) => *old = value,
-        None => entries.push((Value::string(name), value)),
+        Some((_, old)) => {
+            *old = value;
+            None
+        }
+        None => Some(value),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `InsertField`: adds where and when a record is, or a fixed text, as fields.
 
-use super::fields::{DerivedSchemas, basics, current, no_fields, put, structure};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::fields::{DerivedSchemas, basics, fill, no_fields, put_named};
 use super::{Fate, Part, RecordView, Transform, registry};
 use crate::config::{Config, Problem};
 use crate::error::ConnectError;
@@ -36,7 +38,7 @@ enum Content {
 }
 
 struct Insertion {
-    name: String,
+    name: Str,
     optional: bool,
     content: Content,
 }
@@ -48,7 +50,7 @@ impl Insertion {
             None => (text.strip_suffix('?').unwrap_or(text), true),
         };
         Insertion {
-            name: name.to_owned(),
+            name: name.into(),
             optional,
             content,
         }
@@ -67,11 +69,11 @@ impl Insertion {
         }
     }
 
-    fn value(&self, record: &RecordView<'_>) -> Result<Value, ConnectError> {
+    fn value(&self, place: &Place) -> Result<Value, ConnectError> {
         Ok(match &self.content {
-            Content::Topic => Value::string(&**record.topic),
-            Content::Partition => record.partition().into(),
-            Content::Offset => match record.offset() {
+            Content::Topic => place.topic.clone().map_or(Value::Null, Value::String),
+            Content::Partition => place.partition.into(),
+            Content::Offset => match place.offset {
                 Some(offset) => offset.into(),
                 None => {
                     return Err(ConnectError::record(
@@ -79,10 +81,19 @@ impl Insertion {
                     ));
                 }
             },
-            Content::Timestamp => record.timestamp.map_or(Value::Null, Value::Timestamp),
+            Content::Timestamp => place.timestamp.map_or(Value::Null, Value::Timestamp),
             Content::Fixed(text) => Value::String(text.clone()),
         })
     }
+}
+
+/// Where and when a record is.
+struct Place {
+    /// If somebody wants to know.
+    topic: Option<Str>,
+    partition: Option<i32>,
+    offset: Option<i64>,
+    timestamp: Option<i64>,
 }
 
 struct InsertField {
@@ -90,6 +101,8 @@ struct InsertField {
     insertions: Vec<Insertion>,
     replace_null: bool,
     schemas: DerivedSchemas,
+    /// The last topic, so that records of one topic share one text.
+    topic: Mutex<Option<(Arc<str>, Str)>>,
 }
 
 registry::register_parts!("InsertField", InsertField, InsertFieldConfig);
@@ -123,7 +136,29 @@ impl InsertField {
             insertions,
             replace_null: config.replace_null_with_default,
             schemas: DerivedSchemas::default(),
+            topic: Mutex::default(),
         })
+    }
+
+    fn place(&self, record: &RecordView<'_>) -> Place {
+        let wanted = |insertion: &Insertion| matches!(insertion.content, Content::Topic);
+        let topic = self.insertions.iter().any(wanted).then(|| {
+            let mut last = self.topic.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*last {
+                Some((of, text)) if Arc::ptr_eq(of, record.topic) => text.clone(),
+                _ => {
+                    let text = Str::from(&**record.topic);
+                    *last = Some((Arc::clone(record.topic), text.clone()));
+                    text
+                }
+            }
+        });
+        Place {
+            topic,
+            partition: record.partition(),
+            offset: record.offset(),
+            timestamp: *record.timestamp,
+        }
     }
 
     fn schema(&self, of: &Schema) -> Result<Schema, ConnectError> {
@@ -136,7 +171,7 @@ impl InsertField {
                 )));
             }
             schema.fields.push(Field {
-                name: insertion.name.clone().into(),
+                name: insertion.name.to_string().into(),
                 schema: insertion.schema(),
             });
         }
@@ -149,40 +184,40 @@ impl Transform for InsertField {
         if record.part(self.part).0.is_null() {
             return Ok(Fate::Keep);
         }
-        let inserted: Vec<Value> = self
-            .insertions
-            .iter()
-            .map(|insertion| insertion.value(record))
-            .collect::<Result<_, _>>()?;
+        let place = self.place(record);
         let (value, value_schema) = record.part(self.part);
         match value {
             Value::Struct(fields) => {
                 let schema = self.schemas.of(fields.schema(), |of| self.schema(of))?;
-                let old = fields
-                    .fields()
-                    .map(|(_, schema, value)| current(schema, value, self.replace_null));
-                let mut values: Vec<Value> = Vec::with_capacity(schema.fields().len());
-                values.extend(old);
-                for (insertion, new) in self.insertions.iter().zip(inserted) {
-                    if new.is_null() && !insertion.optional {
+                let fields = Arc::make_mut(fields);
+                fill(fields, self.replace_null);
+                // Values first: a struct is whole even where one of them is missing.
+                let mut new = Vec::with_capacity(self.insertions.len());
+                for insertion in &self.insertions {
+                    let value = insertion.value(&place)?;
+                    if value.is_null() && !insertion.optional {
                         return Err(ConnectError::record(format!(
                             "there is nothing to put into the required field \"{}\"",
                             insertion.name
                         )));
                     }
-                    values.push(new);
+                    new.push(value);
                 }
-                *value = structure(schema.clone(), values);
+                let (own, values) = fields.parts_mut();
+                values.append(&mut new);
+                *own = schema.clone();
                 *value_schema = Some(schema);
             }
             Value::Map(entries) if value_schema.is_none() => {
-                let entries = std::sync::Arc::make_mut(entries);
-                for (insertion, new) in self.insertions.iter().zip(inserted) {
+                let entries = Arc::make_mut(entries);
+                for insertion in &self.insertions {
                     // Without a schema, Kafka inserts the plain number, and what is not known not at all.
-                    match new {
+                    match insertion.value(&place)? {
                         Value::Null => {}
-                        Value::Timestamp(ms) => put(entries, &insertion.name, Value::Int64(ms)),
-                        new => put(entries, &insertion.name, new),
+                        Value::Timestamp(ms) => {
+                            put_named(entries, &insertion.name, Value::Int64(ms));
+                        }
+                        new => put_named(entries, &insertion.name, new),
                     }
                 }
             }

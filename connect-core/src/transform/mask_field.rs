@@ -3,11 +3,12 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::fields::{current, no_fields, structure};
+use super::fields::{fill, no_fields};
 use super::{Fate, Part, RecordView, Transform, registry};
 use crate::config::{Config, Problem};
 use crate::decimal::Decimal;
 use crate::error::ConnectError;
+use crate::text::Str;
 use crate::value::Value;
 
 #[derive(Config)]
@@ -26,13 +27,18 @@ pub(super) struct MaskFieldConfig {
 struct MaskField {
     part: Part,
     config: MaskFieldConfig,
+    replacement: Option<Str>,
 }
 
 registry::register_parts!("MaskField", MaskField, MaskFieldConfig);
 
 impl MaskField {
     fn new(part: Part, config: MaskFieldConfig) -> Result<Self, Vec<Problem>> {
-        Ok(MaskField { part, config })
+        Ok(MaskField {
+            part,
+            replacement: config.replacement.as_deref().map(Str::from),
+            config,
+        })
     }
 
     fn masks(&self, name: &str) -> bool {
@@ -40,7 +46,7 @@ impl MaskField {
     }
 
     fn masked(&self, name: &str, value: &Value) -> Result<Value, ConnectError> {
-        match &self.config.replacement {
+        match &self.replacement {
             None => empty(value),
             Some(text) => replaced(value, text),
         }
@@ -74,7 +80,7 @@ fn empty(value: &Value) -> Result<Value, ConnectError> {
     })
 }
 
-fn replaced(value: &Value, text: &str) -> Result<Value, ConnectError> {
+fn replaced(value: &Value, text: &Str) -> Result<Value, ConnectError> {
     fn parse<T: FromStr + Into<Value>>(value: &Value, text: &str) -> Result<Value, ConnectError> {
         text.trim().parse::<T>().map(Into::into).map_err(|_| {
             ConnectError::record(format!(
@@ -103,7 +109,7 @@ fn replaced(value: &Value, text: &str) -> Result<Value, ConnectError> {
                     number.scale
                 ))
             }),
-        Value::String(_) => Ok(Value::string(text)),
+        Value::String(_) => Ok(Value::String(text.clone())),
         other => Err(ConnectError::record(format!(
             "cannot mask a {} with a replacement; only texts and numbers",
             other.type_name()
@@ -117,17 +123,14 @@ impl Transform for MaskField {
         match value {
             Value::Null => {}
             Value::Struct(fields) => {
-                let values = fields
-                    .fields()
-                    .map(|(name, schema, value)| {
-                        let value = current(schema, value, self.config.replace_null_with_default);
-                        match self.masks(name) {
-                            true => self.masked(name, &value),
-                            false => Ok(value),
-                        }
-                    })
-                    .collect::<Result<_, _>>()?;
-                *value = structure(fields.schema().clone(), values);
+                let fields = Arc::make_mut(fields);
+                fill(fields, self.config.replace_null_with_default);
+                let (schema, values) = fields.parts_mut();
+                for (field, value) in schema.fields().iter().zip(values) {
+                    if self.masks(&field.name) {
+                        *value = self.masked(&field.name, value)?;
+                    }
+                }
             }
             Value::Map(entries) if value_schema.is_none() => {
                 for (name, value) in Arc::make_mut(entries) {

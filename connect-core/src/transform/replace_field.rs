@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::fields::{DerivedSchemas, basics, current, no_fields, structure};
+use super::fields::{DerivedSchemas, basics, fill, no_fields};
 use super::{Fate, Part, RecordView, Transform, registry};
 use crate::config::{Config, Problem};
 use crate::error::ConnectError;
 use crate::schema::{Field, Schema};
+use crate::text::Str;
 use crate::value::Value;
 
 #[derive(Config)]
@@ -29,7 +30,7 @@ struct ReplaceField {
     part: Part,
     include: Vec<String>,
     exclude: Vec<String>,
-    renames: Vec<(String, String)>,
+    renames: Vec<(String, Str)>,
     replace_null: bool,
     schemas: DerivedSchemas,
 }
@@ -43,7 +44,7 @@ impl ReplaceField {
         for rename in config.renames {
             match rename.split_once(':') {
                 Some((old, new)) if !old.is_empty() && !new.is_empty() && !new.contains(':') => {
-                    renames.push((old.trim().to_owned(), new.trim().to_owned()));
+                    renames.push((old.trim().to_owned(), new.trim().into()));
                 }
                 _ => problems.push(Problem::with_value(
                     "renames",
@@ -70,11 +71,9 @@ impl ReplaceField {
         !listed(&self.exclude) && (self.include.is_empty() || listed(&self.include))
     }
 
-    fn new_name(&self, name: &str) -> Option<&str> {
+    fn new_name(&self, name: &str) -> Option<&Str> {
         let mut renames = self.renames.iter();
-        renames
-            .rfind(|(old, _)| old == name)
-            .map(|(_, new)| new.as_str())
+        renames.rfind(|(old, _)| old == name).map(|(_, new)| new)
     }
 
     fn schema(&self, of: &Schema) -> Result<Schema, ConnectError> {
@@ -82,7 +81,7 @@ impl ReplaceField {
         schema.fields.retain(|field| self.stays(&field.name));
         for Field { name, .. } in &mut schema.fields {
             if let Some(new) = self.new_name(name) {
-                *name = new.to_owned().into();
+                *name = new.to_string().into();
             }
         }
         let mut names: Vec<&str> = schema.fields.iter().map(|field| &*field.name).collect();
@@ -103,23 +102,29 @@ impl Transform for ReplaceField {
             Value::Null => {}
             Value::Struct(fields) => {
                 let schema = self.schemas.of(fields.schema(), |of| self.schema(of))?;
-                let values = fields
-                    .fields()
-                    .filter(|(name, ..)| self.stays(name))
-                    .map(|(_, schema, value)| current(schema, value, self.replace_null))
-                    .collect();
-                *value = structure(schema.clone(), values);
+                let fields = Arc::make_mut(fields);
+                fill(fields, self.replace_null);
+                let (own, values) = fields.parts_mut();
+                let old = std::mem::replace(own, schema.clone());
+                let mut old = old.fields().iter();
+                values.retain(|_| old.next().is_some_and(|field| self.stays(&field.name)));
                 *value_schema = Some(schema);
             }
             Value::Map(entries) if value_schema.is_none() => {
                 let entries = Arc::make_mut(entries);
                 entries.retain(|(name, _)| name.as_str().is_none_or(|name| self.stays(name)));
-                for (name, _) in entries.iter_mut() {
-                    if let Some(new) = name.as_str().and_then(|name| self.new_name(name)) {
-                        *name = Value::string(new);
+                let mut again = false;
+                for index in 0..entries.len() {
+                    let name = entries.get(index).and_then(|(name, _)| name.as_str());
+                    let Some(new) = name.and_then(|name| self.new_name(name)) else {
+                        continue;
+                    };
+                    again |= super::fields::get(entries, new).is_some();
+                    if let Some((name, _)) = entries.get_mut(index) {
+                        *name = Value::String(new.clone());
                     }
                 }
-                if !self.renames.is_empty() {
+                if again {
                     // Of fields that get the same name the last counts, as in any map.
                     let mut unique: Vec<(Value, Value)> = Vec::with_capacity(entries.len());
                     for (name, value) in std::mem::take(entries) {

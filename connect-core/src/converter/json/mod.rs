@@ -1,6 +1,7 @@
 //! JSON, with or without its schema: Kafka's `JsonConverter`.
 
 mod cache;
+mod names;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -9,8 +10,8 @@ mod write;
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
-use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use bytes::{Bytes, BytesMut};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Converter, SchemaAndValue};
@@ -20,6 +21,8 @@ use crate::schema::SchemaRef;
 use crate::value::Value;
 
 use cache::Cache;
+use names::Names;
+use read::{Reader, Seed, Wrong};
 
 /// `JsonConverter`.
 ///
@@ -40,7 +43,35 @@ pub struct JsonConverter {
     /// Schemas already written, by their address; the value keeps the schema alive, so that no other
     /// can take its address.
     written: Mutex<Cache<usize, (SchemaRef, Bytes)>>,
+    /// What the last record that was read tells about the next one.
+    expected: Mutex<Expected>,
+    /// Where records are written.
+    room: Mutex<Room>,
 }
+
+/// Records of a topic mostly have one schema and the same names.
+#[derive(Debug, Default)]
+struct Expected {
+    /// All of an envelope up to its payload, and the schema in it.
+    envelope: Option<(Box<[u8]>, Option<SchemaRef>)>,
+    names: Names,
+}
+
+/// Memory for many records at once, so that none has to be asked for each.
+#[derive(Debug, Default)]
+struct Room {
+    /// One record while it is written.
+    record: Vec<u8>,
+    /// Records are parts of it.
+    chunk: BytesMut,
+    /// The last schema that was written, and its JSON.
+    schema: Option<(SchemaRef, Bytes)>,
+}
+
+/// How much memory is asked for at once; a record that is kept keeps all of it.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// The longest beginning of an envelope that is kept to be compared.
+const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 
 /// What changes how values look.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +120,8 @@ impl Default for JsonConverter {
             content: None,
             read: Mutex::new(Cache::new(1000)),
             written: Mutex::new(Cache::new(1000)),
+            expected: Mutex::default(),
+            room: Mutex::default(),
         }
     }
 }
@@ -133,26 +166,41 @@ impl Converter for JsonConverter {
                 "value for topic \"{topic}\" cannot be written as JSON"
             ))
         };
-        let mut out = Vec::with_capacity(128);
+        let mut room = lock(&self.room);
+        let Room {
+            record: out,
+            chunk,
+            schema: last,
+        } = &mut *room;
+        out.clear();
         if self.schemas_enable {
             out.extend_from_slice(b"{\"schema\":");
-            match schema {
-                Some(schema) => out.extend_from_slice(&self.schema_json(schema).map_err(located)?),
-                None => out.extend_from_slice(b"null"),
+            match (schema, &last) {
+                (None, _) => out.extend_from_slice(b"null"),
+                (Some(schema), Some((same, json))) if same.same(schema) => {
+                    out.extend_from_slice(json);
+                }
+                (Some(schema), _) => {
+                    let json = self.schema_json(schema).map_err(located)?;
+                    out.extend_from_slice(&json);
+                    *last = Some((schema.clone(), json));
+                }
             }
             out.extend_from_slice(b",\"payload\":");
         }
-        write::value(
-            &mut out,
-            schema.map(|schema| &**schema),
-            &value,
-            self.options,
-        )
-        .map_err(located)?;
+        write::value(out, schema.map(|schema| &**schema), &value, self.options).map_err(located)?;
         if self.schemas_enable {
             out.push(b'}');
         }
-        Ok(Some(Bytes::from(out)))
+        if out.len() > CHUNK_BYTES / 4 {
+            // Has memory of its own, and takes what it was written into along.
+            return Ok(Some(Bytes::from(std::mem::take(out))));
+        }
+        if chunk.capacity() < out.len() {
+            chunk.reserve(CHUNK_BYTES);
+        }
+        chunk.extend_from_slice(out);
+        Ok(Some(chunk.split().freeze()))
     }
 
     fn to_connect(
@@ -171,45 +219,58 @@ impl Converter for JsonConverter {
             Some(json) => bytes.slice_ref(json),
             None => bytes,
         };
-        if let Some(schema) = self.content.as_ref().filter(|_| self.schemas_enable) {
-            let value = self
-                .payload(&bytes, &bytes, Some(schema))
-                .map_err(located)?;
-            return Ok((Some(schema.clone()), value));
-        }
         if !self.schemas_enable && bytes.is_empty() {
             return Ok((None, Value::Null));
         }
-        if !self.schemas_enable {
-            return Ok((None, self.payload(&bytes, &bytes, None).map_err(located)?));
+        let mut expected = lock(&self.expected);
+        let Expected { envelope, names } = &mut *expected;
+        let seed = |schema| Seed {
+            schema,
+            options: self.options,
+        };
+        if !self.schemas_enable || self.content.is_some() {
+            let schema = self.content.as_ref().filter(|_| self.schemas_enable);
+            let value = Reader::new(&bytes, &bytes, names)
+                .and_then(|mut reader| reader.only(seed(schema)))
+                .map_err(|error| located(record(error)))?;
+            return Ok((schema.cloned(), value));
         }
-        let envelope = Envelope::read(&bytes).map_err(located)?;
-        let schema = self.schema(envelope.schema.get()).map_err(located)?;
-        let value = self
-            .payload(&bytes, envelope.payload.get().as_bytes(), schema.as_ref())
-            .map_err(located)?;
+        if let Some((begin, schema)) = envelope
+            && let Some(rest) = bytes.strip_prefix(&**begin)
+        {
+            let value = Reader::new(&bytes, rest, names)
+                .and_then(|mut reader| reader.closed(seed(schema.as_ref()), b'}'));
+            // If not, another member follows, and the whole says more.
+            if let Ok(value) = value {
+                return Ok((schema.clone(), value));
+            }
+        }
+        let (schema, value) = {
+            let found = Envelope::read(&bytes).map_err(located)?;
+            let schema = self.schema(found.schema.get()).map_err(located)?;
+            let payload = found.payload.get();
+            let value = Reader::new(&bytes, payload.as_bytes(), names)
+                .and_then(|mut reader| reader.only(seed(schema.as_ref())))
+                .map_err(|error| located(record(error)))?;
+            let begin = payload.as_ptr() as usize - bytes.as_ptr() as usize;
+            let schema_first = (found.schema.get().as_ptr() as usize) < payload.as_ptr() as usize;
+            if schema_first
+                && begin <= ENVELOPE_BYTES_MAX
+                && let Some(begin) = bytes.get(..begin)
+            {
+                *envelope = Some((begin.into(), schema.clone()));
+            }
+            (schema, value)
+        };
         Ok((schema, value))
     }
 }
 
-impl JsonConverter {
-    fn payload(
-        &self,
-        buffer: &Bytes,
-        json: &[u8],
-        schema: Option<&SchemaRef>,
-    ) -> Result<Value, ConnectError> {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let seed = read::Seed {
-            buffer,
-            schema,
-            options: self.options,
-        };
-        seed.deserialize(&mut deserializer)
-            .and_then(|value| deserializer.end().map(|()| value))
-            .map_err(|error| ConnectError::record(error.to_string()))
-    }
+fn record(error: Wrong) -> ConnectError {
+    ConnectError::record(error.to_string())
+}
 
+impl JsonConverter {
     fn schema(&self, json: &str) -> Result<Option<SchemaRef>, ConnectError> {
         if let Some(schema) = lock(&self.read).get(json) {
             return Ok(schema.clone());
@@ -267,8 +328,8 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut schema, mut payload) = (None, None);
-        while let Some(read::Name(name)) = map.next_key()? {
-            match name.as_ref() {
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
                 "schema" => schema = Some(map.next_value::<&'de RawValue>()?),
                 "payload" => payload = Some(map.next_value::<&'de RawValue>()?),
                 _ => return Err(A::Error::custom(ENVELOPE)),

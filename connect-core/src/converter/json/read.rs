@@ -1,4 +1,7 @@
 //! JSON into values, without a tree in between: text without escapes becomes a slice of the record.
+//!
+//! The text is checked to be UTF-8 once, then read from its beginning to its end. Stricter than JSON is
+//! nothing; as in Kafka, a number may begin with zeros.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,10 +11,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::Error;
 
 use super::Options;
+use super::names::Names;
 use crate::decimal::Decimal;
 use crate::schema::{Field, Logical, Schema, SchemaRef, Type};
 use crate::structure::Struct;
@@ -21,33 +24,34 @@ use crate::value::Value;
 /// Some ten thousand digits. Writing digits out takes the square of their number, so more of them would
 /// let one record stop a task.
 const DECIMAL_BYTES_MAX: usize = 4096;
+/// How deep arrays and objects may be nested.
+const DEPTH_MAX: usize = 128;
+/// Up to so many fields it is faster to look at each of them than to ask a map.
+const FEW: usize = 16;
 
-/// Reads one value, by its schema if there is one.
-#[derive(Clone, Copy)]
-pub(super) struct Seed<'a> {
-    /// What the JSON lies in, so that text can be a slice of it.
-    pub(super) buffer: &'a Bytes,
-    pub(super) schema: Option<&'a SchemaRef>,
-    pub(super) options: Options,
+/// What is wrong with a text, and where.
+#[derive(Debug)]
+pub(super) struct Wrong(String);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
-    type Value = Value;
+impl std::error::Error for Wrong {}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if let Some(schema) = self.schema
-            && schema.logical_type() == Some(Logical::Decimal)
-        {
-            // As text, because a number with more digits than a float has must not lose them.
-            let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
-            return if raw.get() == "null" {
-                self.null()
-            } else {
-                decimal(schema, raw.get())
-            };
-        }
-        deserializer.deserialize_any(self)
+impl Error for Wrong {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Wrong(message.to_string())
     }
+}
+
+/// What one value should be.
+#[derive(Clone, Copy)]
+pub(super) struct Seed<'a> {
+    pub(super) schema: Option<&'a SchemaRef>,
+    pub(super) options: Options,
 }
 
 impl<'a> Seed<'a> {
@@ -111,33 +115,15 @@ impl<'a> Seed<'a> {
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.schema.map_or("any value", |schema| what(schema)))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        self.null()
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+impl Seed<'_> {
+    fn boolean<E: Error>(self, value: bool) -> Result<Value, E> {
         match self.schema {
             Some(schema) if schema.kind() != Type::Boolean => Err(mismatch(schema, "a boolean")),
             _ => Ok(Value::Boolean(value)),
         }
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
-        self.integer(i128::from(number))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
-        self.integer(i128::from(number))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+    fn float<E: Error>(self, number: f64) -> Result<Value, E> {
         let Some(schema) = self.schema else {
             return Ok(Value::Float64(number));
         };
@@ -150,109 +136,394 @@ impl<'de> Visitor<'de> for Seed<'_> {
             _ => Err(mismatch(schema, "a number with a fraction")),
         }
     }
+}
 
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value, E> {
-        self.text(Str::within(self.buffer, text))
+/// Reads a text from its beginning to its end.
+pub(super) struct Reader<'t> {
+    /// What the text lies in, so that texts can be slices of it.
+    buffer: &'t Bytes,
+    text: &'t str,
+    at: usize,
+    depth: usize,
+    names: &'t mut Names,
+}
+
+impl<'t> Reader<'t> {
+    /// Reads what should be one value and nothing else, or one value of more.
+    ///
+    /// # Errors
+    /// It is not UTF-8.
+    pub(super) fn new(
+        buffer: &'t Bytes,
+        json: &'t [u8],
+        names: &'t mut Names,
+    ) -> Result<Self, Wrong> {
+        let text = std::str::from_utf8(json)
+            .map_err(|error| Wrong(format!("byte {} is not UTF-8", error.valid_up_to())))?;
+        names.begin();
+        Ok(Reader {
+            buffer,
+            text,
+            at: 0,
+            depth: 0,
+            names,
+        })
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        self.text(Str::from(text))
+    /// The value, and nothing behind it.
+    pub(super) fn only(&mut self, seed: Seed<'_>) -> Result<Value, Wrong> {
+        let value = self.value(seed)?;
+        self.end()?;
+        Ok(value)
     }
 
-    fn visit_string<E: Error>(self, text: String) -> Result<Value, E> {
-        self.text(Str::from(text))
+    /// The value, then `closing`, and nothing behind that.
+    pub(super) fn closed(&mut self, seed: Seed<'_>, closing: u8) -> Result<Value, Wrong> {
+        let value = self.value(seed)?;
+        if !self.takes(closing) {
+            return Err(self.wrong(&format!("expected \"{}\"", char::from(closing))));
+        }
+        self.end()?;
+        Ok(value)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        match self.schema {
-            None => array(self, &mut items),
-            Some(schema) => match (schema.kind(), schema.key_schema()) {
-                (Type::Array, _) => array(self.with(schema.value_schema()), &mut items),
-                (Type::Map, Some(keys)) if keys.kind() != Type::String => {
-                    let mut entries = Vec::new();
-                    let pair = Pair {
-                        key: self.with(Some(keys)),
-                        value: self.with(schema.value_schema()),
-                    };
-                    while let Some(entry) = items.next_element_seed(pair)? {
-                        entries.push(entry);
-                    }
-                    Ok(Value::Map(Arc::new(entries)))
-                }
-                _ => Err(mismatch(schema, "an array")),
-            },
+    fn end(&mut self) -> Result<(), Wrong> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.wrong("trailing characters")),
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        match self.schema {
-            None => object(self, &mut members),
-            Some(schema) => match (schema.kind(), schema.key_schema()) {
-                (Type::Struct, _) => structure(self, schema, &mut members),
-                (Type::Map, Some(keys)) if keys.kind() == Type::String => {
-                    object(self.with(schema.value_schema()), &mut members)
-                }
-                _ => Err(mismatch(schema, "an object")),
+    fn wrong(&self, what: &str) -> Wrong {
+        Wrong(format!("{what} at byte {}", self.at))
+    }
+
+    /// The next byte that is no blank.
+    fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while let Some(byte) = bytes.get(self.at) {
+            match byte {
+                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
+                other => return Some(*other),
+            }
+        }
+        None
+    }
+
+    fn takes(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn value(&mut self, seed: Seed<'_>) -> Result<Value, Wrong> {
+        let first = self.peek();
+        if let Some(schema) = seed.schema
+            && schema.name().is_some()
+            && schema.logical_type() == Some(Logical::Decimal)
+            && first != Some(b'n')
+        {
+            // As text, because a number with more digits than a float has must not lose them.
+            let start = self.at;
+            self.value(seed.with(None))?;
+            return decimal(schema, self.text.get(start..self.at).unwrap_or_default());
+        }
+        match first {
+            Some(b'"') => match self.string()? {
+                Cow::Borrowed(text) => seed.text(Str::within(self.buffer, text)),
+                Cow::Owned(text) => seed.text(Str::from(text)),
             },
+            Some(b'{') => self.nested(|reader| reader.object(seed)),
+            Some(b'[') => self.nested(|reader| reader.array(seed)),
+            Some(b'-' | b'0'..=b'9') => self.number(seed),
+            Some(b't') => self.literal("true").and_then(|()| seed.boolean(true)),
+            Some(b'f') => self.literal("false").and_then(|()| seed.boolean(false)),
+            Some(b'n') => self.literal("null").and_then(|()| seed.null()),
+            Some(_) => Err(self.wrong("expected a value")),
+            None => Err(self.wrong("the text ends where a value is expected")),
         }
     }
-}
 
-/// A member's name, borrowed from the JSON unless it has escapes.
-pub(super) struct Name<'de>(pub(super) Cow<'de, str>);
-
-impl<'de> serde::Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
-struct NameVisitor;
-
-impl<'de> Visitor<'de> for NameVisitor {
-    type Value = Name<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
+    fn nested(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<Value, Wrong>,
+    ) -> Result<Value, Wrong> {
+        self.depth += 1;
+        if self.depth >= DEPTH_MAX {
+            return Err(self.wrong(&format!("more than {DEPTH_MAX} levels of nesting")));
+        }
+        self.at += 1;
+        let value = read(self)?;
+        self.depth -= 1;
+        Ok(value)
     }
 
-    fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Name(Cow::Borrowed(name)))
+    fn literal(&mut self, word: &str) -> Result<(), Wrong> {
+        let found = self.text.as_bytes().get(self.at..self.at + word.len());
+        if found != Some(word.as_bytes()) {
+            return Err(self.wrong("expected a value"));
+        }
+        self.at += word.len();
+        Ok(())
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Name(Cow::Owned(name.to_owned())))
+    /// Text; `at` is at its first quote.
+    fn string(&mut self) -> Result<Cow<'t, str>, Wrong> {
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
+        let mut end = start;
+        let mut escaped = false;
+        loop {
+            match bytes.get(end) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    end += 2;
+                }
+                Some(0..=0x1F) => {
+                    self.at = end;
+                    return Err(self.wrong("a control character in a text must be escaped"));
+                }
+                Some(_) => end += 1,
+                None => {
+                    self.at = bytes.len();
+                    return Err(self.wrong("the text ends within quotes"));
+                }
+            }
+        }
+        let quoted = self.at..end + 1;
+        self.at = end + 1;
+        if !escaped {
+            return Ok(Cow::Borrowed(self.text.get(start..end).unwrap_or_default()));
+        }
+        // Escapes are rare enough to leave them to others.
+        let quoted = self.text.get(quoted).unwrap_or_default();
+        serde_json::from_str(quoted)
+            .map(Cow::Owned)
+            .map_err(|error| self.wrong(&error.to_string()))
     }
-}
 
-fn array<'de, A: SeqAccess<'de>>(items: Seed<'_>, access: &mut A) -> Result<Value, A::Error> {
-    let mut values = Vec::new();
-    while let Some(value) = access.next_element_seed(items)? {
-        values.push(value);
-    }
-    Ok(Value::Array(Arc::new(values)))
-}
-
-fn object<'de, A: MapAccess<'de>>(values: Seed<'_>, access: &mut A) -> Result<Value, A::Error> {
-    let mut entries = Vec::new();
-    while let Some(Name(name)) = access.next_key()? {
-        let name = match name {
-            Cow::Borrowed(name) => Str::within(values.buffer, name),
-            Cow::Owned(name) => Str::from(name),
+    fn number(&mut self, seed: Seed<'_>) -> Result<Value, Wrong> {
+        let bytes = self.text.as_bytes();
+        let start = self.at;
+        let digits = |mut at: usize| {
+            while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+                at += 1;
+            }
+            at
         };
-        entries.push((Value::String(name), access.next_value_seed(values)?));
+        let first = start + usize::from(bytes.get(start) == Some(&b'-'));
+        let whole = digits(first);
+        let mut end = whole;
+        let mut complete = end > first;
+        if bytes.get(end) == Some(&b'.') {
+            end = digits(whole + 1);
+            complete &= end > whole + 1;
+        }
+        if let Some(b'e' | b'E') = bytes.get(end) {
+            let signed = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
+            let exponent = end + 1 + signed;
+            end = digits(exponent);
+            complete &= end > exponent;
+        }
+        self.at = end;
+        if !complete {
+            return Err(self.wrong("a number is not complete"));
+        }
+        let text = self.text.get(start..end).unwrap_or_default();
+        if end == whole {
+            if let Ok(number) = text.parse::<i64>() {
+                return seed.integer(i128::from(number));
+            }
+            if let Ok(number) = text.parse::<i128>() {
+                return seed.integer(number);
+            }
+        }
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => seed.float(number),
+            _ => Err(self.wrong("a number is out of range")),
+        }
     }
-    Ok(Value::Map(Arc::new(last_wins(entries))))
+
+    fn array(&mut self, seed: Seed<'_>) -> Result<Value, Wrong> {
+        let Some(schema) = seed.schema else {
+            return self.items(seed);
+        };
+        match (schema.kind(), schema.key_schema()) {
+            (Type::Array, _) => self.items(seed.with(schema.value_schema())),
+            (Type::Map, Some(keys)) if keys.kind() != Type::String => {
+                self.pairs(seed.with(Some(keys)), seed.with(schema.value_schema()))
+            }
+            _ => Err(mismatch(schema, "an array")),
+        }
+    }
+
+    /// Whether there is another item or member; `closing` ends them.
+    fn more(&mut self, first: &mut bool, closing: u8) -> Result<bool, Wrong> {
+        if self.takes(closing) {
+            // Not behind a comma: that is followed by a value, which this is not.
+            return Ok(false);
+        }
+        if !std::mem::take(first) && !self.takes(b',') {
+            return Err(self.wrong(&format!("expected a comma or \"{}\"", char::from(closing))));
+        }
+        Ok(true)
+    }
+
+    fn items(&mut self, seed: Seed<'_>) -> Result<Value, Wrong> {
+        let mut items = Vec::new();
+        let mut first = true;
+        while self.more(&mut first, b']')? {
+            items.push(self.value(seed)?);
+        }
+        Ok(Value::Array(Arc::new(items)))
+    }
+
+    /// A map whose keys are not text: an array of `[key, value]`.
+    fn pairs(&mut self, keys: Seed<'_>, values: Seed<'_>) -> Result<Value, Wrong> {
+        let mut entries = Vec::new();
+        let mut first = true;
+        while self.more(&mut first, b']')? {
+            if !self.takes(b'[') {
+                return Err(self.wrong("expected an array of key and value"));
+            }
+            let key = self.value(keys)?;
+            if !self.takes(b',') {
+                return Err(self.wrong("a map's entry is not an array of key and value"));
+            }
+            entries.push((key, self.value(values)?));
+            if !self.takes(b']') {
+                return Err(self.wrong("a map's entry is not an array of key and value"));
+            }
+        }
+        Ok(Value::Map(Arc::new(entries)))
+    }
+
+    fn object(&mut self, seed: Seed<'_>) -> Result<Value, Wrong> {
+        let Some(schema) = seed.schema else {
+            return self.members(seed);
+        };
+        match (schema.kind(), schema.key_schema()) {
+            (Type::Struct, _) => self.structure(seed, schema),
+            (Type::Map, Some(keys)) if keys.kind() == Type::String => {
+                self.members(seed.with(schema.value_schema()))
+            }
+            _ => Err(mismatch(schema, "an object")),
+        }
+    }
+
+    /// A member's name and the colon behind it.
+    fn name(&mut self) -> Result<Cow<'t, str>, Wrong> {
+        if self.peek() != Some(b'"') {
+            return Err(self.wrong("expected a name in quotes"));
+        }
+        let name = self.string()?;
+        match self.takes(b':') {
+            true => Ok(name),
+            false => Err(self.wrong("expected a colon")),
+        }
+    }
+
+    fn members(&mut self, values: Seed<'_>) -> Result<Value, Wrong> {
+        let mut entries = Vec::with_capacity(8);
+        let mut first = true;
+        while self.more(&mut first, b'}')? {
+            let name = match self.name()? {
+                Cow::Borrowed(name) => self.names.get(self.buffer, name),
+                Cow::Owned(name) => Str::from(name),
+            };
+            entries.push((Value::String(name), self.value(values)?));
+        }
+        Ok(Value::Map(Arc::new(last_wins(entries))))
+    }
+
+    fn structure(&mut self, seed: Seed<'_>, schema: &SchemaRef) -> Result<Value, Wrong> {
+        let fields = schema.fields();
+        let mut values: Vec<Value> = Vec::with_capacity(fields.len());
+        let mut first = true;
+        // Members usually come in the schema's order and all of them.
+        let mut strange = None;
+        while self.more(&mut first, b'}')? {
+            let name = self.name()?;
+            match fields.get(values.len()) {
+                Some(field) if field.name == name => {
+                    values.push(self.value(seed.with(Some(&field.schema)))?);
+                }
+                _ => {
+                    strange = Some(name);
+                    break;
+                }
+            }
+        }
+        if strange.is_some() || values.len() < fields.len() {
+            values = self.in_any_order(seed, schema, values, strange)?;
+        }
+        Ok(Value::Struct(Arc::new(Struct::from_parts(
+            schema.clone(),
+            values,
+        ))))
+    }
+
+    /// The rest of a struct, behind the name of a member that is not the next field.
+    fn in_any_order(
+        &mut self,
+        seed: Seed<'_>,
+        schema: &SchemaRef,
+        begun: Vec<Value>,
+        mut name: Option<Cow<'t, str>>,
+    ) -> Result<Vec<Value>, Wrong> {
+        let fields = schema.fields();
+        let mut values: Vec<Option<Value>> = begun.into_iter().map(Some).collect();
+        values.resize(fields.len(), None);
+        let mut places = None;
+        let mut first = false;
+        while let Some(member) = name.take() {
+            // A map keeps the work from growing with the square of the fields.
+            let found = match fields.len() <= FEW {
+                true => schema.field(&member),
+                false => {
+                    let places = places.get_or_insert_with(|| by_name(schema));
+                    places.get(member.as_ref()).copied()
+                }
+            };
+            match found {
+                None => {
+                    self.value(seed.with(None))?;
+                }
+                Some((index, field)) => {
+                    let value = self.value(seed.with(Some(&field.schema)))?;
+                    if let Some(slot) = values.get_mut(index) {
+                        *slot = Some(value);
+                    }
+                }
+            }
+            if self.more(&mut first, b'}')? {
+                name = Some(self.name()?);
+            }
+        }
+        let values = values.into_iter().zip(fields);
+        values
+            .map(|(value, field)| match value {
+                Some(value) => Ok(value),
+                None => seed
+                    .with(Some(&field.schema))
+                    .null()
+                    .map_err(|error: Wrong| Wrong(format!("field \"{}\": {error}", field.name))),
+            })
+            .collect()
+    }
 }
 
 /// Of members with the same name the last counts.
 fn last_wins(entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
-    let few = entries.len() <= 8;
+    let few = entries.len() <= FEW;
     if few
-        && !entries
-            .iter()
-            .zip(1..)
-            .any(|(entry, next)| entries.iter().skip(next).any(|other| other.0 == entry.0))
+        && !entries.iter().zip(1..).any(|(entry, next)| {
+            entries
+                .iter()
+                .skip(next)
+                .any(|other| same(&other.0, &entry.0))
+        })
     {
         return entries;
     }
@@ -274,51 +545,11 @@ fn last_wins(entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
     unique
 }
 
-fn structure<'de, A: MapAccess<'de>>(
-    seed: Seed<'_>,
-    schema: &SchemaRef,
-    access: &mut A,
-) -> Result<Value, A::Error> {
-    let mut values: Vec<Option<Value>> = vec![None; schema.fields().len()];
-    let mut next = 0;
-    let mut places = None;
-    while let Some(Name(name)) = access.next_key()? {
-        // Members usually come in the schema's order. If not, and there are many, a map keeps the work
-        // from growing with their square.
-        let found = match schema.fields().get(next) {
-            Some(field) if field.name == name => Some((next, field)),
-            _ if schema.fields().len() <= 16 => schema.field(&name),
-            _ => places
-                .get_or_insert_with(|| by_name(schema))
-                .get(name.as_ref())
-                .copied(),
-        };
-        let Some((index, field)) = found else {
-            access.next_value::<IgnoredAny>()?;
-            continue;
-        };
-        let value = access.next_value_seed(seed.with(Some(&field.schema)))?;
-        if let Some(slot) = values.get_mut(index) {
-            *slot = Some(value);
-        }
-        next = index + 1;
+fn same(one: &Value, other: &Value) -> bool {
+    match (one.as_str(), other.as_str()) {
+        (Some(one), Some(other)) => one.len() == other.len() && one == other,
+        _ => false,
     }
-    let mut complete = Vec::with_capacity(values.len());
-    for (value, field) in values.into_iter().zip(schema.fields()) {
-        complete.push(match value {
-            Some(value) => value,
-            None => seed
-                .with(Some(&field.schema))
-                .null()
-                .map_err(|error: A::Error| {
-                    A::Error::custom(format_args!("field \"{}\": {error}", field.name))
-                })?,
-        });
-    }
-    Ok(Value::Struct(Arc::new(Struct::from_parts(
-        schema.clone(),
-        complete,
-    ))))
 }
 
 fn by_name(schema: &Schema) -> HashMap<&str, (usize, &Field)> {
@@ -328,40 +559,6 @@ fn by_name(schema: &Schema) -> HashMap<&str, (usize, &Field)> {
         .enumerate()
         .map(|(index, field)| (field.name.as_ref(), (index, field)))
         .collect()
-}
-
-/// One `[key, value]` of a map whose keys are not text.
-#[derive(Clone, Copy)]
-struct Pair<'a> {
-    key: Seed<'a>,
-    value: Seed<'a>,
-}
-
-impl<'de> DeserializeSeed<'de> for Pair<'_> {
-    type Value = (Value, Value);
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Pair<'_> {
-    type Value = (Value, Value);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of key and value")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let key = items.next_element_seed(self.key)?;
-        let value = items.next_element_seed(self.value)?;
-        match (key, value, items.next_element::<IgnoredAny>()?) {
-            (Some(key), Some(value), None) => Ok((key, value)),
-            _ => Err(A::Error::custom(
-                "a map's entry is not an array of key and value",
-            )),
-        }
-    }
 }
 
 /// A number, or base64 of the unscaled number, whatever `decimal.format` says.

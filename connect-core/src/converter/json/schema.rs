@@ -3,10 +3,10 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use serde::de::DeserializeSeed;
 use serde_json::{Map, Value as Json};
 
-use super::read::Seed;
+use super::names::Names;
+use super::read::{Reader, Seed};
 use super::{Options, write};
 use crate::error::ConnectError;
 use crate::schema::{Schema, SchemaBuilder, SchemaRef, Type};
@@ -154,12 +154,11 @@ fn with_default(
     let schema = builder.clone().build();
     let json = default.to_string();
     let seed = Seed {
-        buffer: &Bytes::new(),
         schema: Some(&schema),
         options,
     };
-    let value = seed
-        .deserialize(&mut serde_json::Deserializer::from_str(&json))
+    let value = Reader::new(&Bytes::new(), json.as_bytes(), &mut Names::default())
+        .and_then(|mut reader| reader.only(seed))
         .map_err(|error| {
             ConnectError::record(format!("schema default {json} does not fit: {error}"))
         })?;

@@ -158,6 +158,9 @@ fn leaf(out: &mut Vec<u8>, value: &Value, options: Options) {
             integer(out, i64::from(*number))
         }
         Value::Int64(number) | Value::Timestamp(number) => integer(out, *number),
+        // Java writes numbers of this size as others do.
+        Value::Float32(number) if (1e-3..1e7).contains(&number.abs()) => plain(out, number),
+        Value::Float64(number) if (1e-3..1e7).contains(&number.abs()) => plain(out, number),
         Value::Float32(number) => float(out, number.is_finite(), value),
         Value::Float64(number) => float(out, number.is_finite(), value),
         Value::String(value) => text(out, value),
@@ -176,6 +179,10 @@ fn leaf(out: &mut Vec<u8>, value: &Value, options: Options) {
 fn integer(out: &mut Vec<u8>, number: i64) {
     // Writing to memory cannot fail; nor below.
     let _written = serde_json::to_writer(out, &number);
+}
+
+fn plain(out: &mut Vec<u8>, number: &impl serde::Serialize) {
+    let _written = serde_json::to_writer(out, number);
 }
 
 /// As Java writes them, which is JSON; NaN and the infinities in quotes, as Jackson does.
