@@ -1,6 +1,7 @@
 //! JSON, with or without its schema: Kafka's `JsonConverter`.
 
 mod cache;
+mod payload;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::schema::SchemaRef;
 use crate::value::Value;
 
 use cache::Cache;
+pub use payload::{JsonPayload, ONE_OF};
 
 /// `JsonConverter`.
 ///
@@ -47,13 +49,25 @@ pub struct JsonConverter {
 struct Options {
     decimal: DecimalFormat,
     replace_null_with_default: bool,
+    entries: MapEntries,
+}
+
+/// How the entries of maps look whose keys are not text; both are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MapEntries {
+    /// `[key, value]`.
+    Arrays,
+    /// `{"key": …, "value": …}`.
+    Objects,
 }
 
 /// How decimal numbers look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ConfigChoice)]
-enum DecimalFormat {
+pub enum DecimalFormat {
+    /// The unscaled number's bytes as base64.
     #[config(name = "BASE64")]
     Base64,
+    /// A JSON number.
     #[config(name = "NUMERIC")]
     Numeric,
 }
@@ -84,6 +98,7 @@ impl Default for JsonConverter {
             options: Options {
                 decimal: DecimalFormat::Base64,
                 replace_null_with_default: true,
+                entries: MapEntries::Arrays,
             },
             content: None,
             read: Mutex::new(Cache::new(1000)),
@@ -103,6 +118,7 @@ impl Converter for JsonConverter {
         self.options = Options {
             decimal: config.decimal_format,
             replace_null_with_default: config.replace_null_with_default,
+            entries: MapEntries::Arrays,
         };
         self.content = match config.schema_content.filter(|text| !text.trim().is_empty()) {
             None => None,
@@ -163,6 +179,10 @@ impl Converter for JsonConverter {
             return Ok((None, Value::Null));
         };
         let located = |error: ConnectError| {
+            let error = match foreign(&bytes) {
+                Some(what) => ConnectError::record(what),
+                None => error,
+            };
             error.context(format!("value in topic \"{topic}\" cannot be read as JSON"))
         };
         if let Some(schema) = &self.content {
@@ -220,6 +240,19 @@ impl JsonConverter {
         let json = Bytes::from(out);
         lock(&self.written).put(address, json.len(), (schema.clone(), json.clone()));
         Ok(json)
+    }
+}
+
+/// What bytes are that no JSON begins with, and which converter to take.
+fn foreign(bytes: &[u8]) -> Option<String> {
+    match bytes {
+        [0, a, b, c, d, ..] => Some(format!(
+            "byte 0 is 0: this topic looks like data of a schema registry (schema {}), the converter \
+             expects plain JSON; set the converter to avro or jsonschema, with \
+             schema.registry.url",
+            u32::from_be_bytes([*a, *b, *c, *d])
+        )),
+        _ => None,
     }
 }
 

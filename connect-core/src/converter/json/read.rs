@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Options;
+use super::{MapEntries, ONE_OF, Options};
 use crate::decimal::Decimal;
 use crate::schema::{Field, Logical, Schema, SchemaRef, Type};
 use crate::structure::Struct;
@@ -46,6 +46,13 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
                 decimal(schema, raw.get())
             };
         }
+        if self.options.entries == MapEntries::Objects
+            && let Some(schema) = self.schema
+            && schema.name() == Some(ONE_OF)
+        {
+            let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
+            return self.one_of(schema, raw.get());
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -67,6 +74,34 @@ impl<'a> Seed<'a> {
                 schema.kind()
             ))),
         }
+    }
+
+    /// The first of several schemas that takes it.
+    fn one_of<E: Error>(self, schema: &SchemaRef, json: &str) -> Result<Value, E> {
+        if json == "null" {
+            return self.null();
+        }
+        let kind = json.bytes().next().unwrap_or_default();
+        for (at, field) in schema.fields().iter().enumerate() {
+            if !may_be(&field.schema, kind, json) {
+                continue;
+            }
+            let mut deserializer = serde_json::Deserializer::from_str(json);
+            let seed = self.with(Some(&field.schema));
+            let Ok(value) = seed.deserialize(&mut deserializer) else {
+                continue;
+            };
+            let mut values = vec![Value::Null; schema.fields().len()];
+            if let Some(slot) = values.get_mut(at) {
+                *slot = value;
+            }
+            let fields = Struct::from_parts(schema.clone(), values);
+            return Ok(Value::from(fields));
+        }
+        let start: String = json.chars().take(40).collect();
+        Err(E::custom(format_args!(
+            "none of the schemas that it may have takes {start}"
+        )))
     }
 
     fn text<E: Error>(self, text: Str) -> Result<Value, E> {
@@ -199,6 +234,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
 }
 
 /// A member's name, borrowed from the JSON unless it has escapes.
+#[derive(PartialEq, Eq, Hash)]
 pub(super) struct Name<'de>(pub(super) Cow<'de, str>);
 
 impl<'de> serde::Deserialize<'de> for Name<'de> {
@@ -330,7 +366,26 @@ fn by_name(schema: &Schema) -> HashMap<&str, (usize, &Field)> {
         .collect()
 }
 
-/// One `[key, value]` of a map whose keys are not text.
+/// Whether JSON that begins like this can be of a schema; a struct, only if it has all members.
+fn may_be(schema: &Schema, first: u8, json: &str) -> bool {
+    match (schema.kind(), first) {
+        (Type::Boolean, b't' | b'f') | (Type::String, b'"') => true,
+        (Type::Bytes, b'"') => true,
+        (Type::Int8 | Type::Int16 | Type::Int32 | Type::Int64, b'-' | b'0'..=b'9') => {
+            !json.contains(['.', 'e', 'E'])
+        }
+        (Type::Float32 | Type::Float64 | Type::Bytes, b'-' | b'0'..=b'9') => true,
+        (Type::Array, b'[') | (Type::Map, b'[' | b'{') => true,
+        (Type::Struct, b'{') => {
+            let members: Result<HashMap<Name<'_>, IgnoredAny>, _> = serde_json::from_str(json);
+            let known = |Name(name): &Name<'_>| schema.field(name).is_some();
+            members.is_ok_and(|members| members.keys().all(known))
+        }
+        _ => false,
+    }
+}
+
+/// One entry of a map whose keys are not text: `[key, value]` or `{"key": …, "value": …}`.
 #[derive(Clone, Copy)]
 struct Pair<'a> {
     key: Seed<'a>,
@@ -341,7 +396,7 @@ impl<'de> DeserializeSeed<'de> for Pair<'_> {
     type Value = (Value, Value);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -361,6 +416,21 @@ impl<'de> Visitor<'de> for Pair<'_> {
                 "a map's entry is not an array of key and value",
             )),
         }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let (mut key, mut value) = (None, None);
+        while let Some(Name(name)) = members.next_key()? {
+            match name.as_ref() {
+                "key" => key = Some(members.next_value_seed(self.key)?),
+                "value" => value = Some(members.next_value_seed(self.value)?),
+                _ => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        key.zip(value)
+            .ok_or_else(|| A::Error::custom("a map's entry has no \"key\" or no \"value\""))
     }
 }
 
