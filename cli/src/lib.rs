@@ -31,6 +31,7 @@ pub use error::CliError;
 
 // Linking a connector's crate is what makes its class known to the worker.
 use connect_file as _;
+use connect_schema_registry as _;
 use connect_tools as _;
 
 /// Runs the program as the name in the first argument asks, and gives its exit code.

@@ -103,6 +103,23 @@ impl Struct {
         (&mut self.schema, &mut self.values)
     }
 
+    /// A struct of values that were read with the schema in hand, one per field, which are not checked
+    /// one by one.
+    ///
+    /// # Errors
+    /// Fatal, if the schema is not a struct's or has another number of fields.
+    pub fn of(schema: SchemaRef, values: Vec<Value>) -> Result<Self, ConnectError> {
+        if schema.kind() != Type::Struct || schema.fields().len() != values.len() {
+            return Err(ConnectError::fatal(format!(
+                "{} values are no struct of a {} schema with {} fields",
+                values.len(),
+                schema.kind(),
+                schema.fields().len()
+            )));
+        }
+        Ok(Struct { schema, values })
+    }
+
     /// From values that were read with the schema in hand, one per field.
     pub(crate) fn from_parts(schema: SchemaRef, values: Vec<Value>) -> Self {
         debug_assert_eq!(schema.fields().len(), values.len(), "one value per field");

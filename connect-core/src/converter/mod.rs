@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 pub use boolean::BooleanConverter;
 pub use byte_array::ByteArrayConverter;
-pub use json::JsonConverter;
+pub use json::{DecimalFormat, JsonConverter, JsonPayload, ONE_OF};
 pub use number::{
     DoubleConverter, FloatConverter, IntegerConverter, LongConverter, ShortConverter,
 };
@@ -80,6 +80,11 @@ pub trait Converter: Send + Sync {
     /// See the trait.
     fn to_connect(&self, topic: &str, bytes: Option<Bytes>)
     -> Result<SchemaAndValue, ConnectError>;
+
+    /// The task ends: a call that waits for the outside returns at once with a retriable error, and no
+    /// later one waits. Called from another thread than the other methods. Whoever does no I/O has
+    /// nothing to do.
+    fn interrupt(&self) {}
 }
 
 /// As [`Converter`], for headers.

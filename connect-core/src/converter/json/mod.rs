@@ -2,6 +2,7 @@
 
 mod cache;
 mod names;
+mod payload;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::value::Value;
 
 use cache::Cache;
 use names::Names;
+pub use payload::{JsonPayload, ONE_OF};
 use read::{Reader, Seed, Wrong};
 
 /// `JsonConverter`.
@@ -78,13 +80,25 @@ const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 struct Options {
     decimal: DecimalFormat,
     replace_null_with_default: bool,
+    entries: MapEntries,
+}
+
+/// How the entries of maps look whose keys are not text; both are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MapEntries {
+    /// `[key, value]`.
+    Arrays,
+    /// `{"key": …, "value": …}`.
+    Objects,
 }
 
 /// How decimal numbers look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ConfigChoice)]
-enum DecimalFormat {
+pub enum DecimalFormat {
+    /// The unscaled number's bytes as base64.
     #[config(name = "BASE64")]
     Base64,
+    /// A JSON number.
     #[config(name = "NUMERIC")]
     Numeric,
 }
@@ -116,6 +130,7 @@ impl Default for JsonConverter {
             options: Options {
                 decimal: DecimalFormat::Base64,
                 replace_null_with_default: true,
+                entries: MapEntries::Arrays,
             },
             content: None,
             read: Mutex::new(Cache::new(1000)),
@@ -137,6 +152,7 @@ impl Converter for JsonConverter {
         self.options = Options {
             decimal: config.decimal_format,
             replace_null_with_default: config.replace_null_with_default,
+            entries: MapEntries::Arrays,
         };
         self.content = match config.schema_content.filter(|text| !text.trim().is_empty()) {
             None => None,
@@ -211,7 +227,12 @@ impl Converter for JsonConverter {
         let Some(bytes) = bytes else {
             return Ok((None, Value::Null));
         };
+        let foreign = foreign(&bytes);
         let located = |error: ConnectError| {
+            let error = match &foreign {
+                Some(what) => ConnectError::record(what.as_str()),
+                None => error,
+            };
             error.context(format!("value in topic \"{topic}\" cannot be read as JSON"))
         };
         // Marks the order of bytes, which JSON has only one of; some write it all the same.
@@ -290,6 +311,19 @@ impl JsonConverter {
         let json = Bytes::from(out);
         lock(&self.written).put(address, json.len(), (schema.clone(), json.clone()));
         Ok(json)
+    }
+}
+
+/// What bytes are that no JSON begins with, and which converter to take.
+fn foreign(bytes: &[u8]) -> Option<String> {
+    match bytes {
+        [0, a, b, c, d, ..] => Some(format!(
+            "byte 0 is 0: this topic looks like data of a schema registry (schema {}), the converter \
+             expects plain JSON; set the converter to avro or jsonschema, with \
+             schema.registry.url",
+            u32::from_be_bytes([*a, *b, *c, *d])
+        )),
+        _ => None,
     }
 }
 

@@ -38,6 +38,14 @@ impl Default for Names {
 }
 
 impl Names {
+    /// Of records that are not expected to have the same ones.
+    pub(super) fn unexpected() -> Self {
+        Names {
+            patience: 0,
+            ..Names::default()
+        }
+    }
+
     /// A record begins.
     pub(super) fn begin(&mut self) {
         self.next = 0;

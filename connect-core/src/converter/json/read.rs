@@ -13,8 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::Error;
 
-use super::Options;
 use super::names::Names;
+use super::{MapEntries, ONE_OF, Options};
 use crate::decimal::Decimal;
 use crate::schema::{Field, Logical, Schema, SchemaRef, Type};
 use crate::structure::Struct;
@@ -228,6 +228,13 @@ impl<'t> Reader<'t> {
             self.value(seed.with(None))?;
             return decimal(schema, self.text.get(start..self.at).unwrap_or_default());
         }
+        if seed.options.entries == MapEntries::Objects
+            && let Some(schema) = seed.schema
+            && schema.name() == Some(ONE_OF)
+            && first != Some(b'n')
+        {
+            return self.one_of(seed, schema);
+        }
         match first {
             Some(b'"') => match self.string()? {
                 Cow::Borrowed(text) => seed.text(Str::within(self.buffer, text)),
@@ -242,6 +249,33 @@ impl<'t> Reader<'t> {
             Some(_) => Err(self.wrong("expected a value")),
             None => Err(self.wrong("the text ends where a value is expected")),
         }
+    }
+
+    /// The first of several schemas that takes it.
+    fn one_of(&mut self, seed: Seed<'_>, schema: &SchemaRef) -> Result<Value, Wrong> {
+        let (start, depth) = (self.at, self.depth);
+        let plain = self.value(seed.with(None))?;
+        let end = self.at;
+        let json = self.text.get(start..end).unwrap_or_default();
+        for (place, field) in schema.fields().iter().enumerate() {
+            if !may_be(&field.schema, &plain, json) {
+                continue;
+            }
+            (self.at, self.depth) = (start, depth);
+            let Ok(value) = self.value(seed.with(Some(&field.schema))) else {
+                continue;
+            };
+            let mut values = vec![Value::Null; schema.fields().len()];
+            if let Some(slot) = values.get_mut(place) {
+                *slot = value;
+            }
+            return Ok(Value::from(Struct::from_parts(schema.clone(), values)));
+        }
+        (self.at, self.depth) = (end, depth);
+        let begin: String = json.chars().take(40).collect();
+        Err(Wrong(format!(
+            "none of the schemas that it may have takes {begin}"
+        )))
     }
 
     fn nested(
@@ -379,24 +413,49 @@ impl<'t> Reader<'t> {
         Ok(Value::Array(Arc::new(items)))
     }
 
-    /// A map whose keys are not text: an array of `[key, value]`.
+    /// A map whose keys are not text: an array of `[key, value]` or of `{"key": …, "value": …}`.
     fn pairs(&mut self, keys: Seed<'_>, values: Seed<'_>) -> Result<Value, Wrong> {
         let mut entries = Vec::new();
         let mut first = true;
         while self.more(&mut first, b']')? {
-            if !self.takes(b'[') {
-                return Err(self.wrong("expected an array of key and value"));
-            }
-            let key = self.value(keys)?;
-            if !self.takes(b',') {
-                return Err(self.wrong("a map's entry is not an array of key and value"));
-            }
-            entries.push((key, self.value(values)?));
-            if !self.takes(b']') {
-                return Err(self.wrong("a map's entry is not an array of key and value"));
-            }
+            entries.push(match self.peek() {
+                Some(b'[') => self.pair(keys, values)?,
+                Some(b'{') => self.pair_by_name(keys, values)?,
+                _ => return Err(self.wrong("expected an array of key and value")),
+            });
         }
         Ok(Value::Map(Arc::new(entries)))
+    }
+
+    fn pair(&mut self, keys: Seed<'_>, values: Seed<'_>) -> Result<(Value, Value), Wrong> {
+        const NO_PAIR: &str = "a map's entry is not an array of key and value";
+        self.at += 1;
+        let key = self.value(keys)?;
+        if !self.takes(b',') {
+            return Err(self.wrong(NO_PAIR));
+        }
+        let value = self.value(values)?;
+        if !self.takes(b']') {
+            return Err(self.wrong(NO_PAIR));
+        }
+        Ok((key, value))
+    }
+
+    fn pair_by_name(&mut self, keys: Seed<'_>, values: Seed<'_>) -> Result<(Value, Value), Wrong> {
+        self.at += 1;
+        let (mut key, mut value) = (None, None);
+        let mut first = true;
+        while self.more(&mut first, b'}')? {
+            match &*self.name()? {
+                "key" => key = Some(self.value(keys)?),
+                "value" => value = Some(self.value(values)?),
+                _ => {
+                    self.value(keys.with(None))?;
+                }
+            }
+        }
+        key.zip(value)
+            .ok_or_else(|| self.wrong("a map's entry has no \"key\" or no \"value\""))
     }
 
     fn object(&mut self, seed: Seed<'_>) -> Result<Value, Wrong> {
@@ -559,6 +618,24 @@ fn by_name(schema: &Schema) -> HashMap<&str, (usize, &Field)> {
         .enumerate()
         .map(|(index, field)| (field.name.as_ref(), (index, field)))
         .collect()
+}
+
+/// Whether JSON can be of a schema, as far as its kind tells; of a struct, only if that has all members.
+fn may_be(schema: &Schema, plain: &Value, json: &str) -> bool {
+    match (schema.kind(), plain) {
+        (Type::Boolean, Value::Boolean(_)) | (Type::String | Type::Bytes, Value::String(_)) => true,
+        (
+            Type::Int8 | Type::Int16 | Type::Int32 | Type::Int64,
+            Value::Int64(_) | Value::Float64(_),
+        ) => !json.contains(['.', 'e', 'E']),
+        (Type::Float32 | Type::Float64 | Type::Bytes, Value::Int64(_) | Value::Float64(_)) => true,
+        (Type::Array, Value::Array(_)) | (Type::Map, Value::Array(_) | Value::Map(_)) => true,
+        (Type::Struct, Value::Map(members)) => members.iter().all(|(name, _)| {
+            name.as_str()
+                .is_some_and(|name| schema.field(name).is_some())
+        }),
+        _ => false,
+    }
 }
 
 /// A number, or base64 of the unscaled number, whatever `decimal.format` says.

@@ -426,3 +426,18 @@ fn no_bytes_make_it_panic() {
         }
     }
 }
+
+#[test]
+fn data_of_a_schema_registry_says_which_converter_to_take() {
+    for enable in ["true", "false"] {
+        let converter = converter(&[("schemas.enable", enable)]);
+        let bytes = Bytes::from_static(&[0, 0, 0, 0, 7, b'{', b'}']);
+        let error = converter.to_connect("t", Some(bytes)).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "value in topic \"t\" cannot be read as JSON: byte 0 is 0: this topic looks like data of a \
+             schema registry (schema 7), the converter expects plain JSON; set the converter to avro \
+             or jsonschema, with schema.registry.url"
+        );
+    }
+}

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{DecimalFormat, Options};
+use super::{DecimalFormat, MapEntries, ONE_OF, Options};
 use crate::decimal::Decimal;
 use crate::error::ConnectError;
 use crate::schema::{Schema, Type};
@@ -95,7 +95,7 @@ fn array(
     Ok(())
 }
 
-/// An object if keys are text, otherwise an array of `[key, value]` pairs.
+/// An object if keys are text, otherwise an array of entries.
 fn map(
     out: &mut Vec<u8>,
     keys: Option<&Schema>,
@@ -104,11 +104,17 @@ fn map(
     by_name: bool,
     options: Options,
 ) -> Result<(), ConnectError> {
+    let [begin, between, end]: [&[u8]; 3] = match (by_name, options.entries) {
+        (true, _) => [b"", b":", b""],
+        (false, MapEntries::Arrays) => [b"[", b",", b"]"],
+        (false, MapEntries::Objects) => [b"{\"key\":", b",\"value\":", b"}"],
+    };
     out.push(if by_name { b'{' } else { b'[' });
     for (index, (key, entry)) in entries.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
+        out.extend_from_slice(begin);
         match (by_name, key) {
             (true, Value::String(name)) => text(out, name),
             (true, Value::Null) => text(out, "null"),
@@ -118,22 +124,20 @@ fn map(
                     other.type_name()
                 )));
             }
-            (false, key) => {
-                out.push(b'[');
-                value(out, keys, key, options)?;
-            }
+            (false, key) => value(out, keys, key, options)?,
         }
-        out.push(if by_name { b':' } else { b',' });
+        out.extend_from_slice(between);
         value(out, values, entry, options)?;
-        if !by_name {
-            out.push(b']');
-        }
+        out.extend_from_slice(end);
     }
     out.push(if by_name { b'}' } else { b']' });
     Ok(())
 }
 
 fn structure(out: &mut Vec<u8>, fields: &Struct, options: Options) -> Result<(), ConnectError> {
+    if options.entries == MapEntries::Objects && fields.schema().name() == Some(ONE_OF) {
+        return one_of(out, fields, options);
+    }
     out.push(b'{');
     for (index, (name, schema, field)) in fields.fields().enumerate() {
         if index > 0 {
@@ -146,6 +150,17 @@ fn structure(out: &mut Vec<u8>, fields: &Struct, options: Options) -> Result<(),
     }
     out.push(b'}');
     Ok(())
+}
+
+/// The one field that is set.
+fn one_of(out: &mut Vec<u8>, fields: &Struct, options: Options) -> Result<(), ConnectError> {
+    let mut set = fields.fields().filter(|(_, _, field)| !field.is_null());
+    match (set.next(), set.next()) {
+        (Some((_, schema, field)), None) => value(out, Some(schema), field, options),
+        _ => Err(ConnectError::record(
+            "a struct that stands for one of several schemas must have exactly one field set",
+        )),
+    }
 }
 
 /// A value without parts.
