@@ -5,6 +5,7 @@
 //! than the server what to do about it.
 
 mod failure;
+mod lines;
 mod url;
 
 use std::time::Duration;

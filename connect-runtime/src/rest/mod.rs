@@ -25,6 +25,7 @@ mod metrics;
 mod offsets;
 mod plugins;
 mod status;
+mod tap;
 mod tasks;
 mod topics;
 mod version;
@@ -209,6 +210,8 @@ fn app(rest: Rest, remote: bool) -> Router {
                 .patch(offsets::alter)
                 .delete(offsets::reset),
         )
+        .route("/tap", get(tap::show))
+        .route("/offsets/history", get(offsets::history))
         .route("/topics", get(topics::show))
         .route("/topics/reset", put(topics::reset))
         .route("/tasks", get(tasks::list))

@@ -38,6 +38,30 @@ impl Answer {
     }
 }
 
+async fn raw(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    let answer = String::from_utf8(bytes).unwrap();
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_ascii_lowercase(),
+        text: text.to_owned(),
+    }
+}
+
+/// Sends a request with a body.
+pub(crate) async fn send(address: SocketAddr, line: &str, body: &str) -> Answer {
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    raw(address, &request).await
+}
+
 impl Rest {
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
@@ -59,29 +83,18 @@ impl Rest {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends a request as it stands, and reads what comes back.
     async fn raw(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await.unwrap();
-        let answer = String::from_utf8(bytes).unwrap();
-        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
-        Answer {
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            head: head.to_ascii_lowercase(),
-            text: text.to_owned(),
-        }
+        raw(self.address, request).await
     }
 
     pub(crate) async fn send(&self, line: &str, body: &str) -> Answer {
-        self.raw(&format!(
-            "{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        ))
-        .await
+        send(self.address, line, body).await
     }
 
     pub(crate) async fn call(&self, line: &str) -> Answer {
@@ -152,7 +165,7 @@ pub(crate) fn source(topic: &str, mode: &str) -> Value {
     json!({"connector.class": SOURCE, "topic": topic, "count": 100, "mode": mode})
 }
 
-fn creation(name: &str, config: &Value) -> String {
+pub(crate) fn creation(name: &str, config: &Value) -> String {
     json!({"name": name, "config": config}).to_string()
 }
 
