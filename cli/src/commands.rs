@@ -18,7 +18,9 @@ pub mod plugins;
 pub mod produce;
 pub mod reassign;
 pub mod standalone;
+pub mod tap;
 pub mod topics;
+pub mod try_records;
 
 use std::process::ExitCode;
 
@@ -65,6 +67,16 @@ pub fn command_line() -> Command {
         .subcommand(
             explain::Arguments::augment_args(Command::new("explain"))
                 .about("Show what a connector's file means, without running anything"),
+        )
+        .subcommand(
+            try_records::Arguments::augment_args(Command::new("try"))
+                .about("Show what a connector's converters and transforms make of records, without a worker")
+                .after_help(try_records::NOTES),
+        )
+        .subcommand(
+            tap::Arguments::augment_args(Command::new("tap"))
+                .about("Show live records of a running connector, at any stage")
+                .after_help(tap::NOTES),
         )
         .subcommand(broker::command())
         .subcommand(
@@ -121,6 +133,8 @@ pub fn dispatch(invocation: Invocation) -> Result<ExitCode, CliError> {
         ["loggers", action] => loggers::run(action, &invocation),
         ["dlq", action] => dlq::run(action, &invocation),
         ["explain"] => explain::run(&arguments(&invocation)?),
+        ["try"] => try_records::run(&arguments(&invocation)?),
+        ["tap"] => tap::run(&arguments(&invocation)?, &invocation),
         ["broker", "start"] => broker::start(&arguments(&invocation)?, &invocation),
         ["broker", "stop"] => broker::stop(&arguments(&invocation)?),
         ["topics"] => topics::run(&arguments(&invocation)?, &invocation),

@@ -28,13 +28,15 @@ pub const KAFKA_NAMES: [(&str, &[&str]); 12] = [
 
 /// Commands that Kafka has no name for. Their exit code for wrong arguments is 2, as that of most
 /// programs, so that a script can tell it from a refusal.
-const OWN_COMMANDS: [&str; 6] = [
+const OWN_COMMANDS: [&str; 8] = [
     "connectors",
     "dlq",
     "explain",
     "hash-password",
     "loggers",
     "offsets",
+    "tap",
+    "try",
 ];
 
 const NO_ZOOKEEPER: &str = "--zookeeper is gone, as since Kafka 4.0: there is no ZooKeeper, the brokers keep the \

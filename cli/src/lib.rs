@@ -22,6 +22,7 @@ pub mod properties;
 pub mod rest;
 pub mod table;
 pub mod worker_cluster;
+pub mod worker_file;
 pub mod yaml;
 
 use std::ffi::OsString;

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod failure;
+mod lines;
 mod secret;
 mod tls;
 mod url;

@@ -185,3 +185,60 @@ fn levels_of_loggers_are_changed_while_the_worker_runs() {
     }
     assert_eq!(running.interrupt(), Some(0));
 }
+
+#[test]
+fn changes_of_offsets_are_kept_over_restarts_and_can_be_undone() {
+    let (job, running) = Job::started();
+    job.append("foo\nbar\n");
+    job.expect("foo\nbar\n");
+    wait_for_offsets(&job, &running, SOURCE, "\"position\":8,");
+    wait_for_offsets(&job, &running, SINK, "connect-test 0 2");
+    let broker = running.broker();
+    let nothing = running.connect(&job, &["offsets", "undo", SINK]);
+    assert!(
+        refused(&nothing).contains("nothing was changed"),
+        "{}",
+        nothing.stderr
+    );
+    for name in [SOURCE, SINK] {
+        done(&running.connect(&job, &["connectors", "stop", name]));
+    }
+    let shown = running.connect(&job, &["offsets", "show", SOURCE, "--no-headers"]);
+    let before = done(&shown).to_owned();
+    done(&running.connect(&job, &["offsets", "reset", SOURCE]));
+    let to = ["--to-timestamp", "0", "--bootstrap-server", &broker];
+    let set = [&["offsets", "set", SINK], &to[..]].concat();
+    done(&running.connect(&job, &set));
+    wait_for_offsets(&job, &running, SINK, "connect-test 0 0");
+    assert_eq!(running.interrupt(), Some(0));
+
+    let running = job.start();
+    for name in [SOURCE, SINK] {
+        done(&running.connect(&job, &["connectors", "stop", name]));
+    }
+    let history = running.connect(&job, &["offsets", "history", SINK]);
+    assert!(done(&history).contains(" set   1"), "{}", history.stdout);
+    let history = running.connect(&job, &["offsets", "history", SOURCE]);
+    assert!(done(&history).contains(" reset  1"), "{}", history.stdout);
+    // Meanwhile they have come further; what is undone is the change, all the same.
+    let dry = running.connect(&job, &["offsets", "undo", SINK, "--dry-run"]);
+    let words: Vec<&str> = done(&dry).split_whitespace().collect();
+    assert_eq!(words[3..], ["connect-test", "0", "2"]);
+    done(&running.connect(&job, &["offsets", "undo", SINK]));
+    wait_for_offsets(&job, &running, SINK, "connect-test 0 2");
+    done(&running.connect(&job, &["offsets", "undo", SOURCE]));
+    let shown = running.connect(&job, &["offsets", "show", SOURCE, "--no-headers"]);
+    assert_eq!(done(&shown), before);
+    // To undo is a change, too.
+    let history = running.connect(&job, &["offsets", "history", SOURCE, "-o", "json"]);
+    let changes: serde_json::Value = serde_json::from_str(done(&history)).unwrap();
+    assert_eq!(changes[1]["number"], 2);
+    assert_eq!(changes[1]["after"], changes[0]["before"]);
+    let unknown = running.connect(&job, &["offsets", "undo", SINK, "--change", "9"]);
+    assert!(
+        refused(&unknown).contains("there is no change 9"),
+        "{}",
+        unknown.stderr
+    );
+    assert_eq!(running.interrupt(), Some(0));
+}

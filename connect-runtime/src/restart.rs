@@ -1,6 +1,7 @@
 //! Whether and when something that failed is started again.
 //!
-//! A failure that only another configuration mends is not tried again, an outage is for as long as it
+//! A failure that only another configuration mends is not tried again, nor one because too many records are
+//! bad: going on would skip the rest of them. An outage is for as long as it
 //! lasts, and anything else until it happened too often in too short a time: who crashes again and again
 //! repeats records each time, and a person should look.
 
@@ -61,6 +62,11 @@ impl Restarts {
             Cause::Configuration => {
                 let reason = "time does not mend it; correct the configuration, or restart it once \
                      what it refers to is right";
+                Next::Never(reason.to_owned())
+            }
+            Cause::BadRecords => {
+                let reason = "going on would skip more records; look at those that failed, mend the \
+                     cause, then restart it by request";
                 Next::Never(reason.to_owned())
             }
             Cause::FreshStart => Next::After(pause),
@@ -201,6 +207,7 @@ mod tests {
             assert!(!is_never(&restarts.failed(Cause::Outage)));
         }
         assert!(is_never(&restarts.failed(Cause::Configuration)));
+        assert!(is_never(&restarts.failed(Cause::BadRecords)));
     }
 
     #[tokio::test(start_paused = true)]

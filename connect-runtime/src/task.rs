@@ -18,6 +18,7 @@ use crate::place::Place;
 use crate::room::{Activity, RoomFailure};
 use crate::secrets;
 use crate::state::{Reporter, Witness};
+use crate::tap::Taps;
 use crate::topics::UsedTopics;
 
 /// What a task should be doing.
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) bootstrap_servers: Vec<String>,
     pub(crate) offsets: OffsetStore,
     pub(crate) topics: UsedTopics,
+    pub(crate) taps: Taps,
     pub(crate) place: Place,
 }
 
@@ -170,6 +172,8 @@ pub(crate) enum Cause {
     Outage,
     /// The runtime itself sets something right by beginning anew.
     FreshStart,
+    /// More records fail than the configuration allows.
+    BadRecords,
     /// Anything else: it may work the next time, or never.
     Crash,
 }

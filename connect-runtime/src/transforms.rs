@@ -9,6 +9,7 @@ use connect_core::{ConfigMap, ConnectError, Origin, Problem, SinkRecord, SourceR
 
 use crate::config::{list, unknown_key};
 use crate::tolerance::{BadRecord, Stage, Tolerance};
+use crate::trace::{Nobody, Trace, Watcher};
 
 /// The framework's own keys of every transform.
 const OWN_KEYS: [&str; 4] = ["type", "predicate", "negate", "plugin.version"];
@@ -21,7 +22,7 @@ pub(crate) struct Transforms {
 }
 
 struct Step {
-    alias: String,
+    alias: Arc<str>,
     class: &'static str,
     transform: Box<dyn Transform>,
     condition: Option<Condition>,
@@ -58,7 +59,7 @@ impl Transforms {
         record: &mut SourceRecord,
         errors: &Tolerance,
     ) -> Result<bool, BadRecord> {
-        self.keeps(record, errors, Self::source).await
+        self.keeps(record, errors, &mut Nobody, Self::source).await
     }
 
     /// As [`keeps_source`](Self::keeps_source), for a sink's record, which remembers where it was
@@ -68,33 +69,55 @@ impl Transforms {
         record: &mut SinkRecord,
         errors: &Tolerance,
     ) -> Result<bool, BadRecord> {
-        self.keeps(record, errors, Self::sink).await
+        self.keeps(record, errors, &mut Nobody, Self::sink).await
     }
 
-    async fn keeps<R: Clone>(
+    /// As [`keeps_source`](Self::keeps_source), and every step is noted.
+    pub(crate) async fn shows_source(
+        &self,
+        record: &mut SourceRecord,
+        errors: &Tolerance,
+        trace: &mut Trace,
+    ) -> Result<bool, BadRecord> {
+        self.keeps(record, errors, trace, Self::source).await
+    }
+
+    /// As [`keeps_sink`](Self::keeps_sink), and every step is noted.
+    pub(crate) async fn shows_sink(
+        &self,
+        record: &mut SinkRecord,
+        errors: &Tolerance,
+        trace: &mut Trace,
+    ) -> Result<bool, BadRecord> {
+        self.keeps(record, errors, trace, Self::sink).await
+    }
+
+    async fn keeps<R: Clone, W: Watcher>(
         &self,
         record: &mut R,
         errors: &Tolerance,
-        pass: fn(&Self, &mut R) -> Result<Fate, BadRecord>,
+        watcher: &mut W,
+        pass: fn(&Self, &mut R, &mut W) -> Result<Fate, BadRecord>,
     ) -> Result<bool, BadRecord> {
         let fate = match errors.policy().is_patient() {
-            false => pass(self, record)?,
-            true => self.patiently(record, errors, pass).await?,
+            false => pass(self, record, watcher)?,
+            true => self.patiently(record, errors, watcher, pass).await?,
         };
         Ok(fate == Fate::Keep)
     }
 
-    async fn patiently<R: Clone>(
+    async fn patiently<R: Clone, W: Watcher>(
         &self,
         record: &mut R,
         errors: &Tolerance,
-        pass: fn(&Self, &mut R) -> Result<Fate, BadRecord>,
+        watcher: &mut W,
+        pass: fn(&Self, &mut R, &mut W) -> Result<Fate, BadRecord>,
     ) -> Result<Fate, BadRecord> {
         let mut attempts = errors.attempts();
         loop {
             // An attempt that fails may have changed a part.
             let mut attempt = record.clone();
-            match pass(self, &mut attempt) {
+            match pass(self, &mut attempt, watcher) {
                 Err(bad) if attempts.again(&bad.error).await => {}
                 done => {
                     *record = attempt;
@@ -104,17 +127,25 @@ impl Transforms {
         }
     }
 
-    fn source(&self, record: &mut SourceRecord) -> Result<Fate, BadRecord> {
+    fn source<W: Watcher>(
+        &self,
+        record: &mut SourceRecord,
+        watcher: &mut W,
+    ) -> Result<Fate, BadRecord> {
         let topic = Arc::clone(&record.topic);
-        self.pass(&mut RecordView::from(record))
+        self.pass(&mut RecordView::from(record), watcher)
             .map_err(|bad| bad.context(format_args!("record for topic \"{topic}\"")))
     }
 
-    fn sink(&self, record: &mut SinkRecord) -> Result<Fate, BadRecord> {
+    fn sink<W: Watcher>(
+        &self,
+        record: &mut SinkRecord,
+        watcher: &mut W,
+    ) -> Result<Fate, BadRecord> {
         let (topic, partition) = (Arc::clone(&record.topic), record.partition);
         let offset = record.offset;
         let fate = self
-            .pass(&mut RecordView::from(&mut *record))
+            .pass(&mut RecordView::from(&mut *record), watcher)
             .map_err(|bad| {
                 bad.context(format_args!("record {topic}-{partition} offset {offset}"))
             })?;
@@ -128,23 +159,34 @@ impl Transforms {
         Ok(fate)
     }
 
-    fn pass(&self, record: &mut RecordView<'_>) -> Result<Fate, BadRecord> {
+    fn pass<W: Watcher>(
+        &self,
+        record: &mut RecordView<'_>,
+        watcher: &mut W,
+    ) -> Result<Fate, BadRecord> {
+        watcher.begin();
         for step in &self.steps {
             let applies = step
                 .condition
                 .as_ref()
                 .is_none_or(|condition| condition.predicate.test(record) != condition.negate);
             if !applies {
+                watcher.not_applied(&step.alias, step.class);
                 continue;
             }
-            let fate = step.transform.apply(record).map_err(|error| BadRecord {
-                stage: Stage::Transformation,
-                class: step.class,
-                error: error.context(format_args!("transform \"{}\"", step.alias)),
+            let fate = step.transform.apply(record).map_err(|error| {
+                watcher.failed(&step.alias, step.class);
+                BadRecord {
+                    stage: Stage::Transformation,
+                    class: step.class,
+                    error: error.context(format_args!("transform \"{}\"", step.alias)),
+                }
             })?;
             if fate == Fate::Drop {
+                watcher.dropped(&step.alias, step.class);
                 return Ok(Fate::Drop);
             }
+            watcher.passed(&step.alias, step.class, record);
         }
         Ok(Fate::Keep)
     }
@@ -173,7 +215,7 @@ fn read(config: &ConfigMap) -> (Transforms, Findings) {
             let condition = condition(config, &alias, &predicates, &mut findings);
             let (class, transform) = transform(config, &alias, &mut findings)?;
             Some(Step {
-                alias,
+                alias: alias.into(),
                 class,
                 transform,
                 condition,

@@ -27,6 +27,7 @@ use crate::metrics::{Names, page};
 use crate::offsets::OffsetStore;
 use crate::place::Place;
 use crate::state::{Board, WorkerStatus};
+use crate::tap::{Reading, Taps, TooManyReaders, Wish};
 use crate::task::{Shared, Target};
 use crate::topics::UsedTopics;
 
@@ -125,6 +126,7 @@ impl Worker {
         Ok(Self {
             shared: Arc::new(Shared {
                 topics: UsedTopics::new(config.topic_tracking),
+                taps: Taps::default(),
                 config,
                 bootstrap_servers,
                 offsets,
@@ -375,6 +377,7 @@ impl Worker {
         }
         self.board.remove(name);
         self.shared.topics.forget(name);
+        self.shared.taps.forget(name);
         Ok(stopped)
     }
 
@@ -468,6 +471,11 @@ impl Worker {
         self.board.history(connector)
     }
 
+    /// Begins to look at the records of a connector, which must exist.
+    pub(crate) fn tap(&self, connector: &str, wish: Wish) -> Result<Reading, TooManyReaders> {
+        self.shared.taps.read(connector, wish)
+    }
+
     /// The stored offsets of a source connector.
     #[must_use]
     pub fn offsets(&self, connector: &str) -> Vec<connect_core::SourcePosition> {
@@ -511,6 +519,7 @@ impl Worker {
     /// `task.shutdown.graceful.timeout.ms` for all together. A second call finds nothing to stop.
     pub async fn stop(&self) -> Stopped {
         let connectors = self.connectors.lock().await.take();
+        self.shared.taps.end();
         if let Some(store) = &self.store {
             store.close();
         }

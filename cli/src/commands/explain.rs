@@ -8,14 +8,13 @@ mod summary;
 
 use std::path::PathBuf;
 
-use connect_core::ConfigMap;
 use connect_runtime::config::connector::ConnectorConfig;
-use connect_runtime::config::worker::WorkerConfig;
-use connect_runtime::config::{Problem, Problems, Settings, apply_environment};
+use connect_runtime::config::{Problem, Problems, Settings};
 use serde_json::{Value, json};
 
 use crate::connector_file::{read_settings, wrong};
 use crate::listing::{FormArguments, columns};
+use crate::worker_file::WorkerFile;
 use crate::{CliError, connection, output};
 
 /// Arguments of `connect explain`.
@@ -31,18 +30,11 @@ pub struct Arguments {
     pub file: PathBuf,
 }
 
-/// The worker that is to run the connector.
-struct Worker {
-    config: WorkerConfig,
-    /// What its file and the environment say; `None` if no file was given.
-    settings: Option<Settings>,
-}
-
 /// A connector as it would be run.
 struct Explained {
     settings: Settings,
     config: ConnectorConfig,
-    worker: Worker,
+    worker: WorkerFile,
 }
 
 /// Explains a file.
@@ -51,7 +43,7 @@ struct Explained {
 /// All that is wrong with the file, or the worker's.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     connection::block_on(async {
-        let worker = worker(arguments).await?;
+        let worker = WorkerFile::read(arguments.worker.as_deref()).await?;
         let settings = read_settings(&arguments.file).await?;
         let (config, notes) = ConnectorConfig::read(&settings, &worker.config).map_err(wrong)?;
         let explained = Explained {
@@ -61,37 +53,6 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         };
         show(&explained, &notes, arguments.form)
     })
-}
-
-async fn worker(arguments: &Arguments) -> Result<Worker, CliError> {
-    let Some(path) = &arguments.worker else {
-        // A worker must have converters; which, is not said then.
-        let converter = "org.apache.kafka.connect.storage.StringConverter".to_owned();
-        let keys = ["key.converter", "value.converter"];
-        let keys = keys.map(|key| (key.to_owned(), converter.clone()));
-        let unknown = Settings::from_map("the worker", &ConfigMap::from(keys));
-        let (config, _) = WorkerConfig::read(&unknown).map_err(wrong)?;
-        return Ok(Worker {
-            config,
-            settings: None,
-        });
-    };
-    let mut settings = read_settings(path).await?;
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    apply_environment(&mut settings, variables);
-    match WorkerConfig::read(&settings) {
-        Ok((config, notes)) => {
-            notes
-                .iter()
-                .for_each(|note| output::note(&note.to_string()));
-            Ok(Worker {
-                config,
-                settings: Some(settings),
-            })
-        }
-        Err(problems) => Err(wrong(problems)),
-    }
 }
 
 fn show(explained: &Explained, notes: &[Problem], form: FormArguments) -> Result<(), CliError> {

@@ -1,5 +1,6 @@
 //! `connect offsets`: how far connectors have come, and where they shall go on (KIP-875).
 
+mod history;
 mod set;
 mod show;
 
@@ -48,6 +49,14 @@ pub fn command() -> Command {
             ResetArguments::augment_args(Command::new("reset"))
                 .about("Forget how far a stopped connector has come, so that it begins anew"),
         )
+        .subcommand(
+            history::Arguments::augment_args(Command::new("history"))
+                .about("Show what was changed with set, reset or undo, by anybody"),
+        )
+        .subcommand(
+            history::UndoArguments::augment_args(Command::new("undo"))
+                .about("Have the offsets of a stopped connector as they were before a change"),
+        )
 }
 
 /// Does what the arguments ask for.
@@ -58,6 +67,8 @@ pub fn run(action: &str, invocation: &Invocation) -> Result<(), CliError> {
     connection::block_on(async {
         match action {
             "show" => show::run(&commands::arguments(invocation)?, invocation).await,
+            "history" => history::run(&commands::arguments(invocation)?, invocation).await,
+            "undo" => history::undo(&commands::arguments(invocation)?, invocation).await,
             "set" => set::run(&commands::arguments(invocation)?, invocation).await,
             _ => reset(&commands::arguments(invocation)?, invocation).await,
         }

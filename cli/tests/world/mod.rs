@@ -53,6 +53,16 @@ pub fn connect_in(folder: &Path, arguments: &[&str]) -> Run {
     )
 }
 
+/// The same with input.
+pub fn connect_with(folder: &Path, arguments: &[&str], input: &str) -> Run {
+    run_in(
+        folder,
+        Path::new(env!("CARGO_BIN_EXE_connect")),
+        arguments,
+        input,
+    )
+}
+
 /// Runs a program until it ends.
 pub fn run(program: &Path, arguments: &[&str], input: &str) -> Run {
     run_in(Path::new("."), program, arguments, input)

@@ -14,9 +14,13 @@ use super::worker::{ConverterConfig, WorkerConfig};
 use crate::clients::{AdminSettings, ClientKeyProblem, sink_consumer, source_producer};
 use crate::restart::RestartPolicy;
 use crate::secrets;
+pub use crate::tolerance::RatePolicy;
 
 const MILLIS_MAX: i64 = i64::MAX / 2;
 const DEAD_LETTER_TOPIC: &str = "errors.deadletterqueue.topic.name";
+const RATE: &str = "errors.rate.max.percent";
+const RATE_WINDOW: &str = "errors.rate.window.ms";
+const RATE_RECORDS: &str = "errors.rate.records.min";
 const COMPILED_IN: &str = "plugins are compiled into the program";
 const NO_EXACTLY_ONCE: &str = "sources are at least once";
 
@@ -129,6 +133,24 @@ pub const KEYS: &[Key] = &[
         "Whether headers __connect.errors.… say why a record is there and where it was read.",
     ),
     Key::new(
+        RATE,
+        Kind::Integer(0, 100),
+        Some("100"),
+        "With errors.tolerance=all: the task fails, and stays so, when more than this share of its records is skipped. 100 is for never.",
+    ),
+    Key::new(
+        RATE_WINDOW,
+        Kind::Integer(1, MILLIS_MAX),
+        Some("60000"),
+        "The time over which errors.rate.max.percent counts, in milliseconds.",
+    ),
+    Key::new(
+        RATE_RECORDS,
+        Kind::Integer(1, MILLIS_MAX),
+        Some("100"),
+        "How many records errors.rate.max.percent needs within that time to say anything.",
+    ),
+    Key::new(
         "errors.log.enable",
         Kind::Boolean,
         Some("false"),
@@ -225,6 +247,8 @@ pub struct ErrorPolicy {
     pub log_messages: bool,
     /// Where records go that are skipped.
     pub dead_letters: Option<DeadLetterConfig>,
+    /// How many records may be skipped; `None` for any number.
+    pub rate: Option<RatePolicy>,
 }
 
 /// Kafka's defaults: a bad record fails the task.
@@ -237,6 +261,7 @@ impl Default for ErrorPolicy {
             log: false,
             log_messages: false,
             dead_letters: None,
+            rate: None,
         }
     }
 }
@@ -370,6 +395,7 @@ impl ConnectorConfig {
             resolved: settings.to_map(),
         };
         check_dead_letters(&mut reader, settings, &config);
+        check_rate(&mut reader, settings, &config);
         check_clients(&mut reader, settings, worker, &config);
         let problems: Vec<Problem> = reader.problems.into_iter().map(Problem::discreet).collect();
         if problems.iter().any(Problem::is_error) {
@@ -673,6 +699,24 @@ fn errors(reader: &TableReader<'_>) -> ErrorPolicy {
         log: reader.boolean("errors.log.enable"),
         log_messages: reader.boolean("errors.log.include.messages"),
         dead_letters: dead_letters(reader),
+        rate: rate(reader),
+    }
+}
+
+fn rate(reader: &TableReader<'_>) -> Option<RatePolicy> {
+    let percent_max = u8::try_from(reader.integer(RATE)).ok();
+    Some(RatePolicy {
+        percent_max: percent_max.filter(|percent| *percent < 100)?,
+        window: reader.millis(RATE_WINDOW),
+        records_min: u64::try_from(reader.integer(RATE_RECORDS)).ok()?,
+    })
+}
+
+fn check_rate(reader: &mut TableReader<'_>, settings: &Settings, config: &ConnectorConfig) {
+    if config.errors.rate.is_some() && !config.errors.tolerate_all {
+        let message = "has no effect while errors.tolerance is \"none\", because the first bad record fails \
+                       the task; set it to \"all\"";
+        reader.problems.push(settings.key_warning(RATE, message));
     }
 }
 

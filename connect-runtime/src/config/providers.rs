@@ -91,7 +91,7 @@ impl Providers {
             if self.0.is_empty() || key.starts_with(KEY) || key == "plugin.path" {
                 continue;
             }
-            match self.text(&entry.text) {
+            match self.text(key, &entry.text) {
                 Ok(found) => {
                     let warnings = found.left.into_iter();
                     problems.extend(warnings.map(|why| settings.key_warning(key, why)));
@@ -108,14 +108,14 @@ impl Providers {
     /// # Errors
     /// A provider cannot say what a reference stands for.
     pub(crate) fn resolve_map(&self, map: &ConfigMap) -> Result<ConfigMap, String> {
-        let one = |(key, text): (&String, &String)| match self.text(text) {
+        let one = |(key, text): (&String, &String)| match self.text(key, text) {
             Ok(found) => Ok((key.clone(), found.text)),
             Err(message) => Err(format!("key \"{key}\": {message}")),
         };
         map.iter().map(one).collect()
     }
 
-    fn text(&self, text: &str) -> Result<Resolved, String> {
+    fn text(&self, of: &str, text: &str) -> Result<Resolved, String> {
         let mut found = Resolved {
             text: String::with_capacity(text.len()),
             left: Vec::new(),
@@ -127,7 +127,7 @@ impl Providers {
                 rest = rest.get(before.len()..).unwrap_or_default();
                 break;
             };
-            match self.reference(inner)? {
+            match self.reference(of, inner)? {
                 Ok(value) => found.text.push_str(&value),
                 Err(why) => {
                     found.text.push_str(&format!("${{{inner}}}"));
@@ -142,7 +142,7 @@ impl Providers {
 
     /// What stands between the braces: its value; or that it stays as it stands, and why, if it looks
     /// like a reference.
-    fn reference(&self, inner: &str) -> Result<Result<String, Option<String>>, String> {
+    fn reference(&self, of: &str, inner: &str) -> Result<Result<String, Option<String>>, String> {
         let Some((name, place)) = inner.split_once(':') else {
             return Ok(Err(None));
         };
@@ -158,7 +158,7 @@ impl Providers {
         let value = provider.get(path, key);
         match value.map_err(|reason| format!("\"${{{inner}}}\" cannot be read: {reason}"))? {
             Some(value) => {
-                secrets::learn(&value);
+                secrets::learn_provided(of, &value);
                 Ok(Ok(value))
             }
             None => Ok(Err(Some(format!(
@@ -401,7 +401,7 @@ mod tests {
             ),
             ("$${a} ${ ${topic} ${}".to_owned(), "$${a} ${ ${topic} ${}"),
         ] {
-            let found = providers.text(&text).unwrap();
+            let found = providers.text("", &text).unwrap();
             assert_eq!(found.text, expected, "{text}");
             assert_eq!(found.left, Vec::<String>::new());
         }
@@ -426,7 +426,7 @@ mod tests {
                 "\"flie\" is not in \"config.providers\"",
             ),
         ] {
-            let found = providers.text(&text).unwrap();
+            let found = providers.text("", &text).unwrap();
             assert_eq!(found.text, text);
             assert!(
                 found.left.len() == 1 && found.left[0].contains(why),
@@ -459,14 +459,14 @@ mod tests {
             ("${e:HOME}".to_owned(), "does not match allowlist.pattern"),
             ("${e:x:CARGO_PKG_NAME}".to_owned(), "have no path"),
         ] {
-            let error = providers.text(&text).err().unwrap();
+            let error = providers.text("", &text).err().unwrap();
             assert!(error.contains(why), "{text}: {error}");
         }
         let (all, _) = Providers::read(&settings(&[
             ("config.providers", "f"),
             ("config.providers.f.class", "FileConfigProvider"),
         ]));
-        let error = all.text("${f:/dev/zero:x}").err().unwrap();
+        let error = all.text("", "${f:/dev/zero:x}").err().unwrap();
         assert!(error.contains("is not a file"), "{error}");
     }
 
@@ -505,7 +505,7 @@ mod tests {
                 ("config.providers", "x"),
                 ("config.providers.x.class", "EnvVar"),
             ]));
-            proptest::prop_assert_eq!(providers.text(&text).unwrap().text, text);
+            proptest::prop_assert_eq!(providers.text("", &text).unwrap().text, text);
         }
     }
 }

@@ -121,6 +121,12 @@ pub const KEYS: &[Key] = &[
         "Whether topic.creation.… keys of source connectors are obeyed.",
     ),
     Key::new(
+        "tap.enable",
+        Kind::Boolean,
+        None,
+        "Whether records may be looked at through REST; by default only where other machines cannot reach it without authentication.",
+    ),
+    Key::new(
         "topic.tracking.enable",
         Kind::Boolean,
         Some("true"),
@@ -414,6 +420,8 @@ pub struct WorkerConfig {
     pub client_overrides: OverridePolicy,
     /// Whether `topic.creation.…` keys are obeyed.
     pub topic_creation: bool,
+    /// Whether records may be looked at through REST, if that is said.
+    pub taps: Option<bool>,
     /// Whether it is remembered which topics connectors have used.
     pub topic_tracking: bool,
     /// Whether requests may have that forgotten.
@@ -443,6 +451,12 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
+    /// Whether records may be looked at through REST: not by anybody from anywhere, unless that is wanted.
+    #[must_use]
+    pub fn allows_taps(&self) -> bool {
+        self.taps.unwrap_or(!self.rest.remote)
+    }
+
     /// Reads the worker's keys. The list beside the configuration holds warnings and notes.
     ///
     /// # Errors
@@ -474,6 +488,9 @@ impl WorkerConfig {
             watch_files: reader.boolean("connector.files.watch"),
             client_overrides: OverridePolicy::read(&mut reader, settings),
             topic_creation: reader.boolean("topic.creation.enable"),
+            taps: reader
+                .text("tap.enable")
+                .map(|_| reader.boolean("tap.enable")),
             topic_tracking: reader.boolean("topic.tracking.enable"),
             topic_tracking_reset: reader.boolean("topic.tracking.allow.reset"),
             restart: RestartPolicy {

@@ -15,6 +15,7 @@ use kafka_client::{Client, ClientError, ProducerRecord, TopicPartition, partitio
 use parking_lot::RwLock;
 
 use super::Unproven;
+use super::history::{self, OffsetChange, OffsetHistory};
 use super::key::{key_bytes, parse_key, value_bytes};
 use crate::backoff::Backoff;
 use crate::config::worker::InternalTopicConfig;
@@ -26,6 +27,7 @@ const WRITE_RETRY: Duration = Duration::from_millis(50);
 const WRITE_RETRY_MAX: Duration = Duration::from_secs(1);
 
 type Offsets = HashMap<Bytes, SourceOffset>;
+type Histories = HashMap<String, OffsetHistory>;
 
 /// All stored source offsets; clones share them.
 #[derive(Clone)]
@@ -36,6 +38,8 @@ struct Inner {
     partitions: i32,
     client: Client,
     offsets: RwLock<Offsets>,
+    /// What was changed on request, by connector.
+    histories: RwLock<Histories>,
 }
 
 impl OffsetStore {
@@ -47,10 +51,10 @@ impl OffsetStore {
         client: Client,
         config: &InternalTopicConfig,
     ) -> Result<Self, WorkerError> {
-        let mut offsets = Offsets::new();
+        let (mut offsets, mut histories) = (Offsets::new(), Histories::new());
         let partitions = match internal_topic::find(&client, config).await? {
             Some(partitions) => {
-                let keep = |record| apply(&mut offsets, record);
+                let keep = |record| apply(&mut offsets, &mut histories, record);
                 internal_topic::read(&client, config, partitions, keep).await?;
                 partitions
             }
@@ -61,6 +65,7 @@ impl OffsetStore {
             partitions,
             client,
             offsets: RwLock::new(offsets),
+            histories: RwLock::new(histories),
         })))
     }
 
@@ -109,6 +114,43 @@ impl OffsetStore {
             .map(|(partition, offset)| (partition, offset.as_ref()));
         // Nobody has sent records for these.
         self.put(connector, changes, &mut Unproven::default()).await
+    }
+
+    /// Notes that offsets of a connector are about to be changed on request, for whoever wants that undone.
+    ///
+    /// # Errors
+    /// It may not be stored.
+    pub(crate) async fn note_change(
+        &self,
+        connector: &str,
+        reset: bool,
+        before: Vec<serde_json::Value>,
+        after: Vec<serde_json::Value>,
+    ) -> Result<(), ClientError> {
+        let known = self.0.histories.read().get(connector).cloned();
+        let history = known.unwrap_or_default().with(reset, before, after);
+        let key = history::key_bytes(connector);
+        let partition = partition_for_key(&key, self.0.partitions);
+        let record = ProducerRecord {
+            key: Some(key),
+            value: Some(history.bytes()),
+            ..ProducerRecord::default()
+        };
+        let partition = TopicPartition::new(Arc::clone(&self.0.topic), partition);
+        self.write(&partition, &[record], &mut Unproven::default())
+            .await?;
+        self.0
+            .histories
+            .write()
+            .insert(connector.to_owned(), history);
+        Ok(())
+    }
+
+    /// The changes of a connector's offsets on request, the oldest first.
+    pub(crate) fn changes(&self, connector: &str) -> Vec<OffsetChange> {
+        let histories = self.0.histories.read();
+        let history = histories.get(connector).cloned();
+        history.unwrap_or_default().changes
     }
 
     async fn put<'a>(
@@ -193,8 +235,15 @@ impl OffsetStore {
     }
 }
 
-fn apply(offsets: &mut Offsets, record: kafka_client::Record) {
+fn apply(offsets: &mut Offsets, histories: &mut Histories, record: kafka_client::Record) {
     let Some(key) = record.key else { return };
+    if let Some(connector) = history::parse_key(&key) {
+        match record.value.and_then(|value| OffsetHistory::parse(&value)) {
+            Some(history) => histories.insert(connector, history),
+            None => histories.remove(&connector),
+        };
+        return;
+    }
     let Some(value) = record.value else {
         offsets.remove(&key);
         return;

@@ -31,6 +31,7 @@ mod response_headers;
 mod routes;
 mod serving;
 mod status;
+mod tap;
 mod tasks;
 mod tls;
 mod topics;

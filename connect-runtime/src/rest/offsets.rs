@@ -52,6 +52,18 @@ pub(super) async fn show(
     Ok(Json(json!({ "offsets": offsets })))
 }
 
+/// `GET /connectors/{connector}/offsets/history`: the changes on request, the oldest first. What `before` has
+/// is what undoes one. Kafka Connect has no such thing.
+pub(super) async fn history(
+    State(rest): State<Rest>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Failure> {
+    rest.worker.configuration(&name).await?;
+    Ok(Json(
+        json!({ "changes": rest.worker.offset_changes(&name) }),
+    ))
+}
+
 /// `PATCH /connectors/{connector}/offsets`: null as an offset removes it (KIP-875).
 pub(super) async fn alter(
     State(rest): State<Rest>,

@@ -14,7 +14,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::failure::Failure;
 use super::{
     BODY_BYTES_MAX, Rest, connectors, history, lifecycle, loggers, metrics, offsets, openapi,
-    plugins, status, tasks, topics, validation, worker,
+    plugins, status, tap, tasks, topics, validation, worker,
 };
 
 /// What `admin.listeners` are for.
@@ -111,6 +111,12 @@ pub(super) fn table() -> Vec<Route> {
         json(GET, "/connectors/{connector}/offsets", offsets::show),
         json(PATCH, "/connectors/{connector}/offsets", offsets::alter),
         json(DELETE, "/connectors/{connector}/offsets", offsets::reset),
+        json(
+            GET,
+            "/connectors/{connector}/offsets/history",
+            offsets::history,
+        ),
+        plain(GET, "/connectors/{connector}/tap", tap::show),
         json(GET, "/connectors/{connector}/topics", topics::show),
         json(PUT, "/connectors/{connector}/topics/reset", topics::reset),
         json(GET, "/connectors/{connector}/tasks", tasks::list),

@@ -7,8 +7,10 @@ use connect_core::{Attachment, SinkRecord, TopicPartition};
 use kafka_client::{FetchedBatch, ProducerRecord, Record};
 
 use crate::converters::Converters;
+use crate::tap::{Sample, Samples, Tap};
 use crate::task::TaskFailure;
 use crate::tolerance::{BadRecord, Consumed, Tolerance};
+use crate::trace::{Point, Snapshot, Trace};
 use crate::transforms::Transforms;
 
 /// The stretch of a partition that a put covers.
@@ -95,10 +97,12 @@ impl Source {
 }
 
 /// Converts and transforms what is fetched for a task.
-pub(super) struct Inlet {
-    pub(super) converters: Converters,
-    pub(super) transforms: Option<Transforms>,
-    pub(super) tolerance: Arc<Tolerance>,
+pub(crate) struct Inlet {
+    pub(crate) converters: Converters,
+    pub(crate) transforms: Option<Transforms>,
+    pub(crate) tolerance: Arc<Tolerance>,
+    /// For those who look, and the number of the task.
+    pub(crate) tap: (Arc<Tap>, u32),
 }
 
 impl Inlet {
@@ -116,19 +120,22 @@ impl Inlet {
         };
         let mut sources = Vec::with_capacity(fetched.len());
         let keeps = self.tolerance.skips() || self.tolerance.policy().is_patient();
+        let mut samples = self.samples();
+        self.tolerance.comes(count);
         for (stretch, fetched) in fetched.into_iter().enumerate() {
             let source = Source {
                 topic: Arc::from(&*fetched.topic),
                 partition: fetched.partition,
                 originals: None,
             };
-            sources.push(match keeps {
+            // Whoever looks is shown records as they were read.
+            sources.push(match keeps || samples.is_some() {
                 false => {
                     self.move_all(&mut batch, stretch, source, fetched.records)
                         .await?
                 }
                 true => {
-                    self.copy_all(&mut batch, stretch, source, fetched.records)
+                    self.copy_all(&mut batch, stretch, source, fetched.records, &mut samples)
                         .await?
                 }
             });
@@ -149,7 +156,7 @@ impl Inlet {
             if let Some((source, originals)) = source.zip(originals)
                 && let Some(consumed) = originals.at(place.1)
             {
-                self.copy(&mut batch, *place, &source.topic, originals, consumed)
+                self.copy(&mut batch, *place, &source.topic, originals, consumed, None)
                     .await?;
             }
         }
@@ -187,12 +194,65 @@ impl Inlet {
         Ok(source)
     }
 
+    /// Who looks at the batch that comes now.
+    fn samples(&self) -> Option<Samples> {
+        let (tap, task) = &self.tap;
+        tap.samples(*task)
+    }
+
+    /// As [`one`](Self::one), and somebody sees it.
+    async fn shown(
+        &self,
+        topic: &Arc<str>,
+        consumed: Consumed<'_>,
+        mut sample: Sample,
+    ) -> Result<Option<SinkRecord>, BadRecord> {
+        let converted = self.traced(topic, consumed, sample.trace()).await;
+        sample.show();
+        converted
+    }
+
+    /// As [`one`](Self::one), and every step is noted.
+    pub(crate) async fn traced(
+        &self,
+        topic: &Arc<str>,
+        consumed: Consumed<'_>,
+        trace: &mut Trace,
+    ) -> Result<Option<SinkRecord>, BadRecord> {
+        let converted = self.steps(topic, consumed, trace).await;
+        if let Err(bad) = &converted {
+            trace.failed(bad, self.tolerance.fate(&bad.error));
+        }
+        converted
+    }
+
+    async fn steps(
+        &self,
+        topic: &Arc<str>,
+        consumed: Consumed<'_>,
+        trace: &mut Trace,
+    ) -> Result<Option<SinkRecord>, BadRecord> {
+        trace.saw(Point::Consumed, Snapshot::of_consumed(topic, consumed));
+        let mut record = self.converted(topic, consumed).await?;
+        trace.saw(Point::Converted, Snapshot::of_sink(&record));
+        if let Some(transforms) = &self.transforms
+            && !transforms
+                .shows_sink(&mut record, &self.tolerance, trace)
+                .await?
+        {
+            return Ok(None);
+        }
+        trace.saw(Point::Put, Snapshot::of_sink(&record));
+        Ok(Some(record))
+    }
+
     async fn copy_all(
         &self,
         batch: &mut Batch,
         stretch: usize,
         source: Source,
         records: Vec<Record>,
+        samples: &mut Option<Samples>,
     ) -> Result<Source, TaskFailure> {
         let originals = Arc::new(Originals {
             topic: Arc::clone(&source.topic),
@@ -202,7 +262,8 @@ impl Inlet {
         for record in &originals.records {
             let place = (stretch, record.offset);
             let consumed = originals.consumed(record);
-            self.copy(batch, place, &source.topic, &originals, consumed)
+            let sample = samples.as_mut().and_then(Samples::next);
+            self.copy(batch, place, &source.topic, &originals, consumed, sample)
                 .await?;
         }
         Ok(Source {
@@ -218,20 +279,15 @@ impl Inlet {
         topic: &Arc<str>,
         originals: &Arc<Originals>,
         consumed: Consumed<'_>,
+        sample: Option<Sample>,
     ) -> Result<(), TaskFailure> {
-        let mut converted = match self.tolerance.policy().is_patient() {
-            false => self.converters.copy_to_sink(topic, consumed),
-            true => self.convert_patiently(topic, consumed).await,
+        let converted = match sample {
+            None => self.one(topic, consumed).await,
+            Some(sample) => self.shown(topic, consumed, sample).await,
         };
-        if let (Ok(record), Some(transforms)) = (&mut converted, &self.transforms) {
-            match transforms.keeps_sink(record, &self.tolerance).await {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(bad) => converted = Err(bad),
-            }
-        }
         match converted {
-            Ok(mut record) => {
+            Ok(None) => {}
+            Ok(Some(mut record)) => {
                 if self.tolerance.has_queue() {
                     record.attachment = Attachment::new(originals.clone());
                 }
@@ -243,6 +299,31 @@ impl Inlet {
                 .extend(self.tolerance.consumed(bad, consumed)?),
         }
         Ok(())
+    }
+
+    /// Converts and transforms a record; `None` if a transform drops it.
+    async fn one(
+        &self,
+        topic: &Arc<str>,
+        consumed: Consumed<'_>,
+    ) -> Result<Option<SinkRecord>, BadRecord> {
+        let mut record = self.converted(topic, consumed).await?;
+        let kept = match &self.transforms {
+            Some(transforms) => transforms.keeps_sink(&mut record, &self.tolerance).await?,
+            None => true,
+        };
+        Ok(kept.then_some(record))
+    }
+
+    async fn converted(
+        &self,
+        topic: &Arc<str>,
+        consumed: Consumed<'_>,
+    ) -> Result<SinkRecord, BadRecord> {
+        match self.tolerance.policy().is_patient() {
+            false => self.converters.copy_to_sink(topic, consumed),
+            true => self.convert_patiently(topic, consumed).await,
+        }
     }
 
     async fn convert_patiently(

@@ -36,10 +36,12 @@ use crate::task::{Control, Setup, Target, TaskFailure, next_stop};
 use crate::tolerance::{DeadLetterQueue, Tolerance};
 use crate::transforms::Transforms;
 use calls::{first_reply, overtime};
-use convert::{Inlet, Stretch};
+use convert::Stretch;
 use redelivery::Redelivery;
 use requests::SinkRequests;
 use room::{Command, PutReply, SinkRoom};
+
+pub(crate) use convert::Inlet;
 
 /// Puts that the room may have in its queue or in work.
 const PUTS_AHEAD_MAX: usize = 2;
@@ -61,6 +63,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         () = next_stop(&mut target) => return Ok(()),
     };
     let (consumer, call_patience) = consumer::open(&setup)?;
+    let tap = setup.shared.taps.of(&setup.id.connector);
     let requests = SinkRequests::new(Control::new(setup.reporter.clone()), Arc::clone(&tolerance));
     let (commands, command_receiver) = mpsc::channel(PUTS_AHEAD_MAX + 2);
     let (started_sender, started) = oneshot::channel();
@@ -75,6 +78,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
             converters,
             transforms,
             tolerance,
+            tap: (tap, setup.id.task),
         },
         dead_letters: dead_letters.as_ref().map(Arc::downgrade),
         started: started_sender,
@@ -325,7 +329,10 @@ impl SinkLoop {
         (put, reply): (InFlight, Option<PutReply>),
     ) -> Result<(), TaskFailure> {
         match reply {
-            Some(PutReply::Taken) => self.taken(put),
+            Some(PutReply::Taken) => {
+                self.taken(put);
+                self.requests.check_rate()?;
+            }
             Some(PutReply::NotTaken(error)) => {
                 self.go_back(put)?;
                 self.wait_to_retry("put", &error);

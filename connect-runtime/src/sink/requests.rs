@@ -10,7 +10,7 @@ use kafka_client::ProducerRecord;
 use parking_lot::Mutex;
 
 use super::convert::Originals;
-use crate::task::Control;
+use crate::task::{Control, TaskFailure};
 use crate::tolerance::{BadRecord, Tolerance};
 
 /// Requests that are open.
@@ -71,6 +71,11 @@ impl SinkRequests {
     /// Letters that have to be safe before anything more is committed.
     pub(super) fn take_reported(&self) -> Vec<ProducerRecord> {
         std::mem::take(&mut self.reported.lock())
+    }
+
+    /// Whether so few records fail that the task may go on.
+    pub(super) fn check_rate(&self) -> Result<(), TaskFailure> {
+        self.tolerance.check_rate()
     }
 
     pub(super) fn assign(&self, change: impl FnOnce(&mut BTreeSet<TopicPartition>)) {

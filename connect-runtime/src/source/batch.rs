@@ -7,8 +7,10 @@ use connect_core::{SourcePosition, SourceRecord};
 use kafka_client::ProducerRecord;
 
 use crate::converters::Converters;
+use crate::tap::{Samples, Tap};
 use crate::task::TaskFailure;
 use crate::tolerance::{BadRecord, Tolerance};
+use crate::trace::{Point, Snapshot, Trace};
 use crate::transforms::Transforms;
 
 use super::submitted::Carried;
@@ -31,19 +33,22 @@ pub(super) struct Send {
 }
 
 /// Transforms and converts polls, and decides about records for which that fails.
-pub(super) struct Batcher {
+pub(crate) struct Batcher {
     transforms: Option<Transforms>,
     converters: Converters,
     tolerance: Tolerance,
     /// The topic for records that are skipped.
     dead_letters: Option<Arc<str>>,
+    /// For those who look, and the number of the task.
+    tap: (Arc<Tap>, u32),
 }
 
 impl Batcher {
-    pub(super) fn new(
+    pub(crate) fn new(
         transforms: Option<Transforms>,
         converters: Converters,
         tolerance: Tolerance,
+        tap: (Arc<Tap>, u32),
     ) -> Self {
         let queue = tolerance.policy().dead_letters.as_ref();
         let queue = queue.filter(|_| tolerance.has_queue());
@@ -52,6 +57,7 @@ impl Batcher {
             converters,
             dead_letters: queue.map(|queue| queue.topic.as_str().into()),
             tolerance,
+            tap,
         }
     }
 
@@ -62,26 +68,48 @@ impl Batcher {
     /// A record is bad and `errors.tolerance` is `none`.
     pub(super) async fn convert(&self, records: Vec<SourceRecord>) -> Result<Batch, TaskFailure> {
         let mut builder = Builder::new(records.len());
+        self.tolerance.comes(records.len());
         let is_patient = self.tolerance.policy().is_patient();
+        let (tap, task) = &self.tap;
+        let mut samples = tap.samples(*task);
         for mut record in records {
             let position = record.position.take();
             // Reference counts only.
             let original = self.dead_letters.is_some().then(|| record.clone());
-            let kept = match &self.transforms {
-                Some(transforms) => transforms.keeps_source(&mut record, &self.tolerance).await,
-                None => Ok(true),
-            };
-            let failed = match kept {
-                Ok(true) => {
-                    let send = builder.send_for(&record.topic);
-                    let converted = match is_patient {
-                        false => self.converters.to_producer(record),
-                        true => self.convert_patiently(record).await,
+            let failed = match samples.as_mut().and_then(Samples::next) {
+                None => {
+                    let kept = match &self.transforms {
+                        Some(transforms) => {
+                            transforms.keeps_source(&mut record, &self.tolerance).await
+                        }
+                        None => Ok(true),
                     };
-                    converted.map(|record| builder.add(send, record)).err()
+                    match kept {
+                        Ok(true) => {
+                            let send = builder.send_for(&record.topic);
+                            let converted = match is_patient {
+                                false => self.converters.to_producer(record),
+                                true => self.convert_patiently(record).await,
+                            };
+                            converted.map(|record| builder.add(send, record)).err()
+                        }
+                        Ok(false) => None,
+                        Err(bad) => Some(bad),
+                    }
                 }
-                Ok(false) => None,
-                Err(bad) => Some(bad),
+                Some(mut sample) => {
+                    let traced = self.traced(record, sample.trace()).await;
+                    sample.show();
+                    match traced {
+                        Ok(Some((topic, record))) => {
+                            let send = builder.send_for(&topic);
+                            builder.add(send, record);
+                            None
+                        }
+                        Ok(None) => None,
+                        Err(bad) => Some(bad),
+                    }
+                }
             };
             if let Some(bad) = failed {
                 self.skip(&mut builder, bad, original.as_ref())?;
@@ -91,6 +119,45 @@ impl Batcher {
             }
         }
         Ok(builder.finish())
+    }
+
+    /// Transforms and converts a record, and notes every step; `None` if a transform drops it.
+    pub(crate) async fn traced(
+        &self,
+        record: SourceRecord,
+        trace: &mut Trace,
+    ) -> Result<Option<(Arc<str>, ProducerRecord)>, BadRecord> {
+        let converted = self.steps(record, trace).await;
+        if let Err(bad) = &converted {
+            trace.failed(bad, self.tolerance.fate(&bad.error));
+        }
+        converted
+    }
+
+    async fn steps(
+        &self,
+        mut record: SourceRecord,
+        trace: &mut Trace,
+    ) -> Result<Option<(Arc<str>, ProducerRecord)>, BadRecord> {
+        trace.saw(Point::Polled, Snapshot::of_source(&record));
+        if let Some(transforms) = &self.transforms
+            && !transforms
+                .shows_source(&mut record, &self.tolerance, trace)
+                .await?
+        {
+            return Ok(None);
+        }
+        let topic = Arc::clone(&record.topic);
+        let record = self.converted(record).await?;
+        trace.saw(Point::Sent, Snapshot::of_produced(&topic, &record));
+        Ok(Some((topic, record)))
+    }
+
+    async fn converted(&self, record: SourceRecord) -> Result<ProducerRecord, BadRecord> {
+        match self.tolerance.policy().is_patient() {
+            false => self.converters.to_producer(record),
+            true => self.convert_patiently(record).await,
+        }
     }
 
     /// Decides about a record that failed; its letter goes along with the others.
@@ -121,7 +188,14 @@ impl Batcher {
 
     /// Decides about a record that could not even be read: skipped, or the end of the task.
     pub(super) fn unreadable(&self, bad: &BadRecord) -> Result<(), TaskFailure> {
-        self.tolerance.unknown(bad)
+        self.tolerance.comes(1);
+        self.tolerance.unknown(bad)?;
+        self.check_rate()
+    }
+
+    /// Whether so few records fail that the task may go on.
+    pub(super) fn check_rate(&self) -> Result<(), TaskFailure> {
+        self.tolerance.check_rate()
     }
 }
 
@@ -279,7 +353,12 @@ mod tests {
             ("transforms.drop.type", "Filter"),
         ]));
         let tolerance = Tolerance::for_tests(ErrorPolicy::default());
-        let batcher = Batcher::new(transforms.unwrap(), Converters::text(), tolerance);
+        let batcher = Batcher::new(
+            transforms.unwrap(),
+            Converters::text(),
+            tolerance,
+            Default::default(),
+        );
         let records = ["1", "2"].map(|text| SourceRecord::new("x".into(), text).at(at("a", 7)));
         let batch = batcher.convert(records.into()).await.unwrap();
         assert!(batch.sends.is_empty());

@@ -35,11 +35,12 @@ use crate::state::{State, Witness};
 use crate::task::{Control, Setup, Target, TaskFailure, next_stop, next_target};
 use crate::tolerance::{Tolerance, ensure_topic};
 use crate::transforms::Transforms;
-use batch::Batcher;
 use outlet::{OneSend, Outlet, Sent};
 use room::{Command, Event, Orders, SourceRoom};
 use submitted::{Carried, Submitted, Ticket};
 use topic_creation::TopicCreator;
+
+pub(crate) use batch::Batcher;
 
 /// Events that the room may be ahead of the loop.
 const EVENTS_AHEAD_MAX: usize = 2;
@@ -76,6 +77,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
     let converters = Converters::of(&setup.connector)?;
     let transforms = Transforms::of(&setup.connector.resolved)?;
     let control = Arc::new(Control::new(setup.reporter.clone()));
+    let tap = (setup.shared.taps.of(&setup.id.connector), setup.id.task);
     let (commands, command_receiver) = mpsc::channel(16);
     let (event_sender, events) = mpsc::channel(EVENTS_AHEAD_MAX);
     let offsets = setup.shared.offsets.reader(&setup.id.connector);
@@ -92,7 +94,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         meter: Arc::clone(&setup.meter),
         outlet: Outlet {
             meter: Arc::clone(&setup.meter),
-            batcher: Batcher::new(transforms, converters, tolerance),
+            batcher: Batcher::new(transforms, converters, tolerance, tap),
             producer: Arc::downgrade(&producer),
             creator: topic_creator(&setup)?.map(Arc::new),
             on_the_way: Arc::clone(&on_the_way),

@@ -214,7 +214,7 @@ impl SourceRoom {
         let send = async {
             let sent = self.outlet.send(records).await?;
             tell(&self.events, Event::Sent(sent)).await;
-            Ok(())
+            self.outlet.batcher.check_rate()
         };
         self.orders.unless_stopped(send).await.transpose()
     }

@@ -6,6 +6,7 @@
 mod attempts;
 mod dead_letters;
 mod letter;
+mod rate;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,8 +17,11 @@ use kafka_client::{ProducerRecord, Record};
 use crate::config::connector::ErrorPolicy;
 use crate::metrics::{ErrorMeter, TaskMeter};
 use crate::task::{Setup, TaskFailure};
+use crate::trace::Fate;
 
 pub(crate) use dead_letters::{DeadLetterQueue, ensure_topic};
+use rate::RateBreaker;
+pub use rate::RatePolicy;
 
 /// What was done with a record when it failed; the names are Kafka's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +110,8 @@ pub(crate) struct Tolerance {
     id: TaskId,
     policy: ErrorPolicy,
     meter: Arc<TaskMeter>,
+    /// Stops the task when too many records fail, if that is wanted.
+    rate: Option<RateBreaker>,
 }
 
 impl Tolerance {
@@ -113,20 +119,36 @@ impl Tolerance {
     pub(crate) fn of(setup: &Setup) -> Self {
         Self {
             id: setup.id.clone(),
+            rate: setup.connector.errors.rate.clone().map(RateBreaker::new),
             policy: setup.connector.errors.clone(),
             meter: Arc::clone(&setup.meter),
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn for_tests(policy: ErrorPolicy) -> Self {
+    /// That of a task which does not run.
+    pub(crate) fn alone(connector: &str, policy: ErrorPolicy) -> Self {
         Self {
             id: TaskId {
-                connector: "files".into(),
+                connector: connector.into(),
                 task: 0,
             },
+            rate: policy.rate.clone().map(RateBreaker::new),
             policy,
             meter: Arc::new(TaskMeter::new(crate::metrics::Sampling::default())),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(policy: ErrorPolicy) -> Self {
+        Self::alone("files", policy)
+    }
+
+    /// What becomes of a record with this error.
+    pub(crate) fn fate(&self, error: &ConnectError) -> Fate {
+        match &self.policy.dead_letters {
+            _ if !self.takes(error) => Fate::FailsTask,
+            Some(queue) => Fate::Letter(queue.topic.as_str().into()),
+            None => Fate::Skipped,
         }
     }
 
@@ -193,6 +215,21 @@ impl Tolerance {
         }))
     }
 
+    /// A batch of so many records comes.
+    pub(crate) fn comes(&self, records: usize) {
+        if let Some(rate) = &self.rate {
+            rate.comes(records);
+        }
+    }
+
+    /// Whether so few records fail that the task may go on; asked between two batches.
+    ///
+    /// # Errors
+    /// Too many have failed.
+    pub(crate) fn check_rate(&self) -> Result<(), TaskFailure> {
+        self.rate.as_ref().map_or(Ok(()), RateBreaker::check)
+    }
+
     /// Decides about a record of which only the error is known.
     pub(crate) fn unknown(&self, bad: &BadRecord) -> Result<(), TaskFailure> {
         self.judge(bad, None)
@@ -211,7 +248,12 @@ impl Tolerance {
         let skips = self.takes(&bad.error);
         self.errors().failed(1, skips);
         match skips {
-            true => Ok(()),
+            true => {
+                if let Some(rate) = &self.rate {
+                    rate.skipped(1, &bad.error.report());
+                }
+                Ok(())
+            }
             false => Err((&bad.error).into()),
         }
     }

@@ -14,12 +14,14 @@ use connect_core::{
     SourcePosition,
 };
 use kafka_client::{ClientError, ErrorCode, OffsetAndMetadata, TopicPartition};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use tracing::Span;
 
 use super::Worker;
 use crate::config::connector::ConnectorConfig;
 use crate::error::WorkerError;
+use crate::offsets::OffsetChange;
 use crate::room::Room;
 use crate::task::TaskFailure;
 
@@ -81,6 +83,7 @@ impl Worker {
         let _turn = self.turn.lock().await;
         self.check_still_stopped(&config).await?;
         in_time(name, async {
+            self.note_change(&config, &changes, false).await?;
             match changes {
                 OffsetChanges::Source(changes) => self.change_source(name, &changes).await,
                 OffsetChanges::Sink(changes) => self.change_sink(&config, &changes).await,
@@ -88,6 +91,59 @@ impl Worker {
         })
         .await?;
         Ok(checked)
+    }
+
+    /// The changes of a connector's offsets on request, as far as they are kept, the oldest first.
+    #[must_use]
+    pub fn offset_changes(&self, connector: &str) -> Vec<OffsetChange> {
+        self.shared.offsets.changes(connector)
+    }
+
+    /// Notes what is about to be changed, and what was there before.
+    async fn note_change(
+        &self,
+        config: &ConnectorConfig,
+        changes: &OffsetChanges,
+        reset: bool,
+    ) -> Result<(), WorkerError> {
+        let name = &config.name;
+        let (before, after): (Vec<Value>, Vec<Value>) = match changes {
+            OffsetChanges::Source(changes) => {
+                let stored = self.offsets(name);
+                let stored = |partition: &SourcePartition| {
+                    let at = stored.iter().find(|at| at.partition == *partition);
+                    at.map(|at| at.offset.clone())
+                };
+                let entry = |partition: &SourcePartition, offset: Option<&SourceOffset>| {
+                    let offset = offset.map(SourceOffset::fields);
+                    json!({"partition": partition.fields(), "offset": offset})
+                };
+                let pair = |(partition, offset): &(SourcePartition, Option<SourceOffset>)| {
+                    let before = entry(partition, stored(partition).as_ref());
+                    (before, entry(partition, offset.as_ref()))
+                };
+                changes.iter().map(pair).unzip()
+            }
+            OffsetChanges::Sink(changes) => {
+                let committed = self.sink_offsets(config).await;
+                let committed = committed.map_err(|error| group_failed(name, &error))?;
+                let entry = |at: &connect_core::TopicPartition, offset: Option<i64>| {
+                    let offset = offset.map(|offset| json!({"kafka_offset": offset}));
+                    json!({
+                        "partition": {"kafka_topic": &*at.topic, "kafka_partition": at.partition},
+                        "offset": offset,
+                    })
+                };
+                let pair = |(at, offset): &(connect_core::TopicPartition, Option<i64>)| {
+                    let key = TopicPartition::new(&*at.topic, at.partition);
+                    let before = committed.get(&key).map(|found| found.offset);
+                    (entry(at, before), entry(at, *offset))
+                };
+                changes.iter().map(pair).unzip()
+            }
+        };
+        let noted = self.shared.offsets.note_change(name, reset, before, after);
+        noted.await.map_err(|error| failed(name, error.to_string()))
     }
 
     /// Removes all offsets of a stopped connector, so that it begins anew. Tells whether the connector
@@ -111,10 +167,11 @@ impl Worker {
                 OffsetChanges::Sink(removed.collect())
             }
         };
-        let checked = self.ask(&config, removed).await?;
+        let checked = self.ask(&config, removed.clone()).await?;
         let _turn = self.turn.lock().await;
         self.check_still_stopped(&config).await?;
         in_time(name, async {
+            self.note_change(&config, &removed, true).await?;
             match config.kind {
                 ConnectorKind::Source => self.change_source(name, &self.all_removed(name)).await,
                 ConnectorKind::Sink => self.delete_group(&config).await,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use connect_runtime::Worker;
 use connect_runtime::config::connector::ConnectorConfig;
 use connect_runtime::config::{Problems, Settings};
+use connect_runtime::{State, Worker};
 use kafka_client::{
     AlterConfigOp, AutoOffsetReset, ConfigAlteration, ConfigResource, Consumer, ConsumerConfig,
     Header, Producer, ProducerConfig, ProducerRecord, Record, TopicPartition,
@@ -325,5 +325,80 @@ async fn a_queue_that_the_sink_reads_is_refused_and_one_without_tolerance_is_war
     );
     let good = [("topics.regex", "dea"), TOLERANT, (QUEUE, "dead")];
     assert_eq!(read(&good).as_deref(), Ok(""));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_stops_for_good_when_too_many_records_fail() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    let produced = world.source("rate-numbers", "rate", COUNT, "");
+    worker.create(produced).await.unwrap();
+    // Numbers are not JSON objects, so all of them fail at the transform.
+    let keys = [
+        ("errors.tolerance", "all"),
+        ("errors.deadletterqueue.topic.name", "rate-dead"),
+        ("errors.rate.max.percent", "20"),
+        ("errors.rate.records.min", "100"),
+        ("transforms", "cast"),
+        ("transforms.cast.type", "ReplaceField$Value"),
+        ("transforms.cast.exclude", "x"),
+    ];
+    let sink = world.sink_with("rate-sink", "rate", "", &keys);
+    worker.create(sink).await.unwrap();
+    let task = |name: &str| {
+        let status = worker.status();
+        status[name].tasks.first().cloned().unwrap_or_default()
+    };
+    world
+        .until("the sink is failed", || {
+            task("rate-sink").state == State::Failed
+        })
+        .await;
+    let failed = task("rate-sink");
+    let error = failed.last_error.unwrap();
+    assert!(
+        error.contains("records failed within 60s")
+            && error.contains("errors.rate.max.percent (20)"),
+        "{error}"
+    );
+    let why = failed.not_restarted.unwrap();
+    assert!(why.contains("restart it by request"), "{why}");
+    // What was skipped is in the queue and committed, and nothing else.
+    let committed = world.committed("rate-sink").await.unwrap();
+    assert!((100..=COUNT as i64).contains(&committed), "{committed}");
+    let letters = records_of(&world, "rate-dead", usize::try_from(committed).unwrap()).await;
+    let values = values(&letters);
+    assert_eq!(values, numbers(0..values.len()));
+
+    // A source is stopped as well, and one whose share is small enough is not.
+    let bad = [
+        ("errors.tolerance", "all"),
+        ("errors.rate.max.percent", "20"),
+        ("transforms", "cast"),
+        ("transforms.cast.type", "ReplaceField$Value"),
+        ("transforms.cast.exclude", "x"),
+    ];
+    let source = world.source_with("rate-source", "rate-out", COUNT, &bad);
+    worker.create(source).await.unwrap();
+    world
+        .until("the source is failed", || {
+            task("rate-source").state == State::Failed
+        })
+        .await;
+    let few = [
+        ("errors.tolerance", "all"),
+        ("errors.rate.max.percent", "20"),
+    ];
+    let sink = world.sink_with("rate-few-sink", "rate", "bad-500,501", &few);
+    worker.create(sink).await.unwrap();
+    let journal = Journal::of("rate-few-sink");
+    world
+        .until("all others are in the sink", || {
+            journal.values().len() == COUNT - 2
+        })
+        .await;
+    assert_eq!(task("rate-few-sink").state, State::Running);
+    worker.stop().await;
     world.end().await;
 }

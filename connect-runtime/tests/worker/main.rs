@@ -4,6 +4,7 @@
 mod client_overrides;
 mod connectors;
 mod dead_letters;
+mod hostile;
 mod program;
 mod relay;
 mod rest;
@@ -19,6 +20,7 @@ mod restarts;
 mod secrets;
 mod sinks;
 mod stored;
+mod tap;
 mod tools;
 mod topic_creation;
 mod transforms;

@@ -48,6 +48,21 @@ impl Answer {
     }
 }
 
+async fn raw(address: SocketAddr, request: &str) -> Answer {
+    let stream = TcpStream::connect(address).await.unwrap();
+    exchange(stream, request.as_bytes()).await
+}
+
+/// Sends a request with a body.
+pub(crate) async fn send(address: SocketAddr, line: &str, body: &str) -> Answer {
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    raw(address, &request).await
+}
+
 impl Rest {
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
@@ -72,27 +87,16 @@ impl Rest {
 
     /// Sends a request as it stands, and reads what comes back.
     pub(crate) async fn raw(&self, request: &str) -> Answer {
-        exchange(
-            TcpStream::connect(self.address).await.unwrap(),
-            request.as_bytes(),
-        )
-        .await
+        raw(self.address, request).await
     }
 
     /// Sends a request without a body, with more headers, to one of its listeners.
     pub(crate) async fn ask(&self, listener: usize, line: &str, headers: &[&str]) -> Answer {
-        let stream = TcpStream::connect(self.addresses[listener]).await.unwrap();
-        exchange(stream, request(line, headers, "").as_bytes()).await
+        raw(self.addresses[listener], &request(line, headers, "")).await
     }
 
     pub(crate) async fn send(&self, line: &str, body: &str) -> Answer {
-        self.raw(&format!(
-            "{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        ))
-        .await
+        send(self.address, line, body).await
     }
 
     pub(crate) async fn call(&self, line: &str) -> Answer {
@@ -202,7 +206,7 @@ pub(crate) fn source(topic: &str, mode: &str) -> Value {
     json!({"connector.class": SOURCE, "topic": topic, "count": 100, "mode": mode})
 }
 
-fn creation(name: &str, config: &Value) -> String {
+pub(crate) fn creation(name: &str, config: &Value) -> String {
     json!({"name": name, "config": config}).to_string()
 }
 

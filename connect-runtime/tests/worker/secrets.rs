@@ -16,7 +16,21 @@ use crate::world::World;
 
 const FROM_FILE: &str = "canary-file-7c1d";
 const FROM_ENVIRONMENT: &str = "canary-env-93ab";
+const FROM_FOLDER: &str = "canary-dir-0b72";
 const LITERAL: &str = "canary-literal-51fe";
+/// In the middle of a text of a client override.
+const IN_JAAS: &str = "canary-jaas-e4a0";
+/// In a URL that is no secret as a whole.
+const IN_URL: &str = "canary-url-77d1";
+/// What no line of a log may have, and no answer but that of a configuration that is written so.
+const ALL: [&str; 6] = [
+    FROM_FILE,
+    FROM_ENVIRONMENT,
+    FROM_FOLDER,
+    LITERAL,
+    IN_JAAS,
+    IN_URL,
+];
 
 /// The standalone program, with everything that it says and answers.
 struct Program {
@@ -33,12 +47,14 @@ impl Program {
         let folder = tempfile::tempdir().unwrap();
         let secrets = folder.path().join("secrets.properties");
         std::fs::write(&secrets, format!("token={FROM_FILE}\nnumber=12\n")).unwrap();
+        std::fs::write(folder.path().join("token"), FROM_FOLDER).unwrap();
         let worker = folder.path().join("worker.properties");
         let text = format!(
             "bootstrap.servers={}\nkey.converter=string\nvalue.converter=string\n\
              listeners=http://127.0.0.1:0\n\
              producer.client.id=${{env:CANARY}}\n\
-             config.providers=file,env\n\
+             config.providers=file,env,dir\n\
+             config.providers.dir.class=DirectoryConfigProvider\n\
              config.providers.file.class=org.apache.kafka.common.config.provider.FileConfigProvider\n\
              config.providers.file.param.allowed.paths={}\n\
              config.providers.env.class=EnvVarConfigProvider\n\
@@ -54,7 +70,7 @@ impl Program {
                 format!("--log-format\n{format}\n{}", worker.display()),
             )
             .env("CANARY", FROM_ENVIRONMENT)
-            .env("RUST_LOG", "debug")
+            .env("RUST_LOG", "trace")
             .current_dir(folder.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -127,6 +143,29 @@ impl Program {
         }
     }
 
+    /// Reads from a tap until a line has this.
+    fn tap(&mut self, path: &str, expected: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n",
+            self.address
+        )
+        .unwrap();
+        let mut lines = BufReader::new(stream);
+        loop {
+            let mut line = String::new();
+            assert!(lines.read_line(&mut line).unwrap() > 0, "the tap has ended");
+            self.answers.push_str(&line);
+            if line.contains(expected) {
+                return line;
+            }
+        }
+    }
+
     /// Stops it: all that it has answered, and all that it has said.
     fn stop(mut self) -> (String, String) {
         interrupt(&self.child);
@@ -143,6 +182,71 @@ fn sink(topic: &str, mode: &str, token: &str) -> Value {
     })
 }
 
+/// Secrets in transforms, client overrides and URLs, in a connector that leaks what it has, and everything
+/// that answers a GET.
+fn everywhere(program: &mut Program, topic: &str, reference: &str) {
+    let login = format!("Plain required username=\"u\" password=\"{IN_JAAS}\";");
+    let mut config = sink(topic, &format!("url-http://u:{IN_URL}@db"), reference);
+    config["consumer.override.sasl.jaas.config"] = json!(login);
+    config["producer.override.sasl.jaas.config"] = json!(login);
+    config["transforms"] = json!("stamp,cast");
+    config["transforms.stamp.type"] = json!("HeaderFrom$Value");
+    config["transforms.stamp.fields"] = json!(reference);
+    config["transforms.stamp.headers"] = json!(reference);
+    config["transforms.stamp.operation"] = json!("copy");
+    config["transforms.cast.type"] = json!("InsertHeader");
+    config["transforms.cast.header"] = json!("h");
+    config["transforms.cast.value.literal"] = json!(reference);
+    config["errors.log.enable"] = json!("true");
+    config["errors.log.include.messages"] = json!("true");
+    let created = program.call("PUT /connectors/everywhere/config", &config);
+    assert!(created.starts_with("HTTP/1.1 201"), "{created}");
+    // The transform quotes it: strings have no such field.
+    program.until("/connectors/everywhere/status", "\"trace\"");
+    config["transforms"] = json!("cast");
+    config["mode"] = json!("leak");
+    let changed = program.call("PUT /connectors/everywhere/config", &config);
+    assert!(changed.starts_with("HTTP/1.1 200"), "{changed}");
+    program.until(
+        "/connectors/everywhere/status",
+        "login with [hidden] failed",
+    );
+    let seen = program.tap("/connectors/everywhere/tap", "\"stage\":\"put\"");
+    assert!(seen.contains("[hidden]"), "{seen}");
+    let stopped = program.call("PUT /connectors/everywhere/stop", &json!({}));
+    assert!(stopped.starts_with("HTTP/1.1 204"), "{stopped}");
+    let offsets = json!({"offsets": [{
+        "partition": {"kafka_topic": topic, "kafka_partition": 0}, "offset": {"kafka_offset": 0},
+    }]});
+    let altered = program.call("PATCH /connectors/everywhere/offsets", &offsets);
+    assert!(altered.starts_with("HTTP/1.1 200"), "{altered}");
+    for path in [
+        "/",
+        "/health",
+        "/metrics",
+        "/metrics?names=jmx",
+        "/connectors",
+        "/connectors?expand=status",
+        "/connectors/everywhere",
+        "/connectors/everywhere/status",
+        "/connectors/everywhere/history",
+        "/connectors/everywhere/tasks",
+        "/connectors/everywhere/topics",
+        "/connectors/everywhere/offsets",
+        "/connectors/everywhere/offsets/history",
+        "/connectors/file/tasks/0/status",
+        "/connectors/literal/history",
+        "/connectors/literal/tasks/0/status",
+        "/admin/loggers",
+        "/admin/loggers/root",
+        "/connector-plugins?connectorsOnly=false",
+        "/connector-plugins/JournalSinkConnector/config",
+    ] {
+        let answer = program.get(path);
+        assert!(answer.starts_with("HTTP/1.1 "), "{path}");
+    }
+}
+
 async fn no_secret_is_shown(format: &str) {
     let world = World::start().await;
     let worker = world.worker().await;
@@ -152,9 +256,11 @@ async fn no_secret_is_shown(format: &str) {
     let mut program = Program::start(&world, format);
     let (in_file, number) = (program.reference("token"), program.reference("number"));
     let in_environment = "${env:CANARY}";
+    let in_folder = format!("${{dir:{}:token}}", program.folder.path().display());
     for (name, token) in [
         ("file", in_file.as_str()),
         ("env", in_environment),
+        ("dir", in_folder.as_str()),
         ("literal", LITERAL),
     ] {
         let created = program.call(
@@ -216,17 +322,27 @@ async fn no_secret_is_shown(format: &str) {
     assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
     assert!(!refused.contains("\"12\""), "{refused}");
     program.get("/connectors?expand=info&expand=status");
+    everywhere(&mut program, &topic, &in_file);
     program.call(
         "POST /connectors/file/restart?includeTasks=true",
         &json!({}),
     );
     program.until("/connectors/file/status", "login with [hidden] failed");
     let (answers, said) = program.stop();
-    for secret in [FROM_FILE, FROM_ENVIRONMENT] {
+    for secret in [FROM_FILE, FROM_ENVIRONMENT, FROM_FOLDER] {
         assert!(!answers.contains(secret), "{secret} in an answer");
     }
+    // A configuration is shown as it is written, and nothing else is.
+    let shown = answers
+        .lines()
+        .filter(|line| !line.contains("\"connector.class\""));
+    for line in shown {
+        for secret in ALL {
+            assert!(!line.contains(secret), "{secret} in {line}");
+        }
+    }
     assert!(said.contains("logging in with [hidden]"));
-    for secret in [FROM_FILE, FROM_ENVIRONMENT, LITERAL] {
+    for secret in ALL {
         let line = said.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret}");
     }

@@ -116,7 +116,14 @@ fn transforms(explained: &Explained) -> String {
 
 fn bad_records(explained: &Explained) -> String {
     let errors = &explained.config.errors;
-    match (errors.tolerate_all, &errors.dead_letters) {
+    let stop = errors.rate.as_ref().filter(|_| errors.tolerate_all);
+    let stop = stop.map(|rate| {
+        format!(
+            "; more than {} % of at least {} within {:?} stop the task",
+            rate.percent_max, rate.records_min, rate.window
+        )
+    });
+    let treated = match (errors.tolerate_all, &errors.dead_letters) {
         (false, _) => "fail the task, which is restarted with ever longer pauses".to_owned(),
         (true, None) => {
             "are skipped and gone; set errors.deadletterqueue.topic.name to keep them".to_owned()
@@ -129,7 +136,8 @@ fn bad_records(explained: &Explained) -> String {
                 false => "without",
             }
         ),
-    }
+    };
+    treated + &stop.unwrap_or_default()
 }
 
 /// Sources and sinks alike: what the worker promises, whatever a connector adds to it.

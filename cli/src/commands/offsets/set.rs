@@ -30,7 +30,7 @@ Examples:
 /// Arguments of `connect offsets set`.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("where").required(true)
-    .args(["to_earliest", "to_latest", "to_offset", "to_datetime", "offset", "file"]))]
+    .args(["to_earliest", "to_latest", "to_offset", "to_datetime", "to_timestamp", "offset", "file"]))]
 pub(super) struct Arguments {
     /// Where the worker is.
     #[command(flatten)]
@@ -50,6 +50,9 @@ pub(super) struct Arguments {
     /// A sink: to the first records at or after YYYY-MM-DDThh:mm:ss.
     #[arg(long, value_name = "TIME")]
     to_datetime: Option<String>,
+    /// A sink: to the first records at or after so many milliseconds since 1970.
+    #[arg(long, value_name = "MS")]
+    to_timestamp: Option<i64>,
     /// The topic, or some of its partitions as TOPIC:0,1; may be repeated [default: all that it reads].
     #[arg(long, conflicts_with_all = ["offset", "file"])]
     topic: Vec<String>,
@@ -162,8 +165,9 @@ async fn find(
             .map(|partition| (partition, offset))
             .collect());
     }
-    let offsets = match &arguments.to_datetime {
-        Some(text) => {
+    let offsets = match (&arguments.to_datetime, arguments.to_timestamp) {
+        (_, Some(time_ms)) => groups::since(admin, &partitions, time_ms).await?,
+        (Some(text), None) => {
             let Some(time_ms) = moment::parse_datetime(text) else {
                 return Err(invocation.usage(format!(
                     "--to-datetime takes YYYY-MM-DDThh:mm:ss.sss, but got \"{text}\""
@@ -171,7 +175,7 @@ async fn find(
             };
             groups::since(admin, &partitions, time_ms).await?
         }
-        None => {
+        (None, None) => {
             let spec = match arguments.to_earliest {
                 true => OffsetSpec::Earliest,
                 false => OffsetSpec::Latest,
