@@ -4,6 +4,7 @@
 mod client_overrides;
 mod connectors;
 mod dead_letters;
+mod late_reports;
 mod program;
 mod relay;
 mod rest;
@@ -12,6 +13,7 @@ mod rest_metrics;
 mod rest_offsets;
 mod rest_topics;
 mod restarts;
+mod scripted;
 mod secrets;
 mod sinks;
 mod stored;
