@@ -219,6 +219,7 @@ impl SinkLoop {
         loop {
             self.obey_requests().await?;
             self.resume_after_retry().await?;
+            self.pass_what_was_deleted().await?;
             while let Some(event) = self.events.pop_front() {
                 self.rebalanced(event).await?;
             }
@@ -290,10 +291,8 @@ impl SinkLoop {
         if self.redelivery.is_done() {
             return self.put(batches).await;
         }
-        for batch in self.redelivery.take(batches) {
-            self.put(batch).await?;
-        }
-        Ok(())
+        let whole = self.redelivery.take(batches);
+        self.put_again(whole).await
     }
 
     async fn put(&mut self, fetched: Vec<FetchedBatch>) -> Result<(), TaskFailure> {

@@ -118,10 +118,11 @@ impl SinkLoop {
             // Nothing is left to be tried again.
             self.recovered();
         }
-        for batch in complete {
-            self.put(batch).await?;
+        if !self.has_uncommitted() {
+            // Whoever has the partitions now commits for them.
+            self.setup.reporter.waiting(Witness::Commit, None);
         }
-        Ok(())
+        self.put_again(complete).await
     }
 }
 

@@ -6,6 +6,7 @@ mod connectors;
 mod dead_letters;
 mod late_reports;
 mod program;
+mod redelivery;
 mod relay;
 mod rest;
 mod rest_loggers;
