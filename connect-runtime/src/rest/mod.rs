@@ -17,6 +17,7 @@ mod body;
 mod connectors;
 mod failure;
 mod guard;
+mod health;
 mod history;
 mod lifecycle;
 mod listener;
@@ -198,6 +199,7 @@ fn app(rest: Rest, remote: bool) -> Router {
                 .patch(connectors::patch_config),
         )
         .route("/status", get(status::show))
+        .route("/health", get(health::show))
         .route("/history", get(history::show))
         .route("/pause", put(lifecycle::pause))
         .route("/resume", put(lifecycle::resume))

@@ -452,6 +452,7 @@ impl SourceLoop {
         }
         let failure = match stored {
             Ok(Ok(())) => {
+                self.setup.reporter.waiting(Witness::Commit, None);
                 self.tell_committed(taken.stored());
                 return Ok(());
             }
@@ -463,6 +464,8 @@ impl SourceLoop {
             Err(_) => format!("it took longer than offset.flush.timeout.ms ({limit:?})"),
         };
         tracing::warn!("offsets could not be committed, they are tried again later: {failure}");
+        let waits = format!("offsets could not be committed: {failure}");
+        self.setup.reporter.waiting(Witness::Commit, Some(waits));
         self.news.notify_one();
         Ok(())
     }

@@ -9,6 +9,7 @@ mod program;
 mod redelivery;
 mod relay;
 mod rest;
+mod rest_health;
 mod rest_loggers;
 mod rest_metrics;
 mod rest_offsets;
