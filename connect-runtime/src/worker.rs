@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::clients;
 use crate::config::connector::{ConnectorConfig, InitialState};
 use crate::config::worker::WorkerConfig;
-use crate::config::{Problem, Problems};
+use crate::config::{Problem, Problems, Settings};
 use crate::connector::{RunningConnector, validate};
 use crate::connector_store::{Change, ConnectorStore};
 use crate::error::WorkerError;
@@ -141,6 +141,19 @@ impl Worker {
     #[must_use]
     pub fn config(&self) -> &WorkerConfig {
         &self.shared.config
+    }
+
+    /// Reads the configuration of a connector, off the threads that answer requests: what its references
+    /// stand for may be on a slow disk. Cancel-safe.
+    ///
+    /// # Errors
+    /// As of [`ConnectorConfig::read`].
+    pub(crate) async fn read(
+        &self,
+        settings: Settings,
+    ) -> Result<(ConnectorConfig, Vec<Problem>), Problems> {
+        let shared = Arc::clone(&self.shared);
+        platform::blocking::run(move || ConnectorConfig::read(&settings, &shared.config)).await
     }
 
     /// The brokers the worker started from.
@@ -494,21 +507,32 @@ impl Worker {
     /// The offsets that the consumer group of a sink connector has committed.
     pub(crate) async fn sink_offsets(
         &self,
-        config: &ConnectorConfig,
+        config: &Arc<ConnectorConfig>,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, ClientError> {
+        let group = self.group_of(config).await?;
         let client = self.shared.offsets.client();
-        client
-            .admin()
-            .list_group_offsets(&self.group_of(config))
-            .await
+        client.admin().list_group_offsets(&group).await
     }
 
-    /// The consumer group of a sink connector.
-    fn group_of(&self, config: &ConnectorConfig) -> String {
-        let configured = config.consumer.get("group.id");
+    /// The consumer group that the tasks of a sink connector would join now: its name may be from a
+    /// configuration provider.
+    async fn group_of(&self, config: &Arc<ConnectorConfig>) -> Result<String, ClientError> {
+        let fresh;
+        let mut keys = &config.consumer;
+        if keys.contains_key("group.id") && config.has_references() {
+            let read = self.shared.fresh(config).await;
+            fresh = read.map_err(|problems| ClientError::Usage {
+                reason: format!(
+                    "the group of connector \"{}\" is not known: {problems}",
+                    config.name
+                ),
+            })?;
+            keys = &fresh.consumer;
+        }
+        let configured = keys.get("group.id");
         let configured = configured.or_else(|| self.shared.config.consumer.get("group.id"));
         let default = || format!("connect-{}", config.name);
-        configured.cloned().unwrap_or_else(default)
+        Ok(configured.cloned().unwrap_or_else(default))
     }
 
     /// Stops every connector: what is under way is drained, flushed and committed, within

@@ -74,7 +74,7 @@ pub(super) async fn create(
             "The field \"name\" must be the connector's name",
         ));
     }
-    let config = read(&rest, &name, config, initial_state.as_deref())?;
+    let config = read(&rest, &name, config, initial_state.as_deref()).await?;
     let (worker, doing) = (rest.worker.clone(), format!("creating connector {name}"));
     rest.finish(doing, async move { Ok(worker.create(config).await?) })
         .await?;
@@ -104,7 +104,7 @@ pub(super) async fn put_config(
     Path(name): Path<String>,
     Object(fields): Object,
 ) -> Result<Response, Failure> {
-    let config = read(&rest, &name, body::config(fields)?, None)?;
+    let config = read(&rest, &name, body::config(fields)?, None).await?;
     match rest.worker.names().await?.contains(&name) {
         true => update(&rest, &name, config).await,
         false => {
@@ -124,7 +124,7 @@ pub(super) async fn patch_config(
 ) -> Result<Response, Failure> {
     let mut config = rest.worker.configuration(&name).await?.map.clone();
     body::patch(&mut config, changes)?;
-    let config = read(&rest, &name, config, None)?;
+    let config = read(&rest, &name, config, None).await?;
     update(&rest, &name, config).await
 }
 
@@ -166,7 +166,7 @@ async fn info(rest: &Rest, name: &str) -> Result<Value, Failure> {
 }
 
 /// Reads the configuration of a request, which may leave out the name.
-fn read(
+async fn read(
     rest: &Rest,
     name: &str,
     mut config: ConfigMap,
@@ -184,8 +184,15 @@ fn read(
     if let Some(state) = initial_state {
         settings = settings.with_initial_state(state);
     }
-    let (config, notes) = ConnectorConfig::read(&settings, rest.worker.config())
-        .map_err(|problems| Failure::invalid(&problems))?;
+    let (worker, doing) = (
+        rest.worker.clone(),
+        format!("reading the configuration of {name}"),
+    );
+    let reading = async move {
+        let read = worker.read(settings).await;
+        read.map_err(|problems| Failure::invalid(&problems))
+    };
+    let (config, notes) = rest.finish(doing, reading).await?;
     for note in notes {
         tracing::warn!(connector = name, "{note}");
     }

@@ -10,7 +10,7 @@ use super::Rest;
 use super::body::{self, Object};
 use super::failure::Failure;
 use super::version;
-use crate::config::connector::{ConnectorConfig, KEYS, SINK_KEYS, SOURCE_KEYS};
+use crate::config::connector::{KEYS, SINK_KEYS, SOURCE_KEYS};
 use crate::config::{self, Problems, Settings, topic_creation};
 use crate::connector;
 
@@ -106,7 +106,12 @@ pub(super) async fn validate(
         )));
     }
     let settings = Settings::from_map("request", &map);
-    let problems = match ConnectorConfig::read(&settings, rest.worker.config()) {
+    let (worker, doing) = (
+        rest.worker.clone(),
+        format!("reading a configuration of {name}"),
+    );
+    let read = rest.finish(doing, async move { Ok(worker.read(settings).await) });
+    let problems = match read.await? {
         Err(Problems(problems)) => problems
             .iter()
             .filter(|problem| problem.is_error())

@@ -45,7 +45,7 @@ impl Worker {
             if taken.contains(&name) {
                 continue;
             }
-            match self.read_stored(&source, &name, stored) {
+            match self.read_stored(&source, &name, stored).await {
                 Ok(config) => {
                     self.add(config.clone(), None).await?;
                     restored.started.push(Arc::new(config));
@@ -56,7 +56,7 @@ impl Worker {
         Ok(restored)
     }
 
-    fn read_stored(
+    async fn read_stored(
         &self,
         source: &str,
         name: &str,
@@ -65,7 +65,7 @@ impl Worker {
         let Stored { mut config, target } = stored;
         config.insert("name".to_owned(), name.to_owned());
         let settings = Settings::from_map(source, &config);
-        let (mut config, notes) = ConnectorConfig::read(&settings, self.config())?;
+        let (mut config, notes) = self.read(settings).await?;
         for note in notes {
             tracing::info!("{note}");
         }

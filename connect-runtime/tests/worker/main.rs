@@ -8,6 +8,7 @@ mod late_reports;
 mod program;
 mod redelivery;
 mod relay;
+mod renewal;
 mod rest;
 mod rest_health;
 mod rest_loggers;
