@@ -12,7 +12,7 @@ use std::time::Duration;
 use connect_core::ConfigMap;
 use kafka_client::{Client, ClientError, OffsetAndMetadata, TopicPartition};
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::clients;
 use crate::config::connector::{ConnectorConfig, InitialState};
@@ -372,7 +372,8 @@ impl Worker {
         match connectors.as_mut() {
             Some(connectors) => connectors.insert(name, connector),
             None => {
-                drop(self.stop_all([(name, connector)]).await);
+                let deadline = self.stop_deadline();
+                drop(self.stop_all([(name, connector)], deadline).await);
                 return Err(WorkerError::Stopping);
             }
         };
@@ -426,7 +427,10 @@ impl Worker {
         };
         let running = connector.running.as_ref();
         let target = running.map(|running| *running.target.borrow());
-        let stopped = self.stop_all([(name.to_owned(), connector)]).await;
+        let deadline = self.stop_deadline();
+        let stopped = self
+            .stop_all([(name.to_owned(), connector)], deadline)
+            .await;
         self.board.stopped(name);
         Ok((target, stopped))
     }
@@ -542,13 +546,25 @@ impl Worker {
         if let Some(store) = &self.store {
             store.close();
         }
-        // Whoever stops a connector ends in time by itself; a change of offsets may be left behind.
-        let patience = self.shared.config.shutdown_timeout + STOP_SLACK;
-        let _turn = timeout(patience, self.turn.lock()).await;
-        self.stop_all(connectors.unwrap_or_default()).await
+        // Whoever is stopping a connector ends in time by itself, while all others stop, too; a change of
+        // offsets may be left behind.
+        let deadline = self.stop_deadline();
+        let turn = timeout_at(deadline, self.turn.lock());
+        let stopped = self.stop_all(connectors.unwrap_or_default(), deadline);
+        let (_turn, stopped) = tokio::join!(turn, stopped);
+        stopped
     }
 
-    async fn stop_all(&self, connectors: impl IntoIterator<Item = (String, Connector)>) -> Stopped {
+    /// When connectors that are told to stop now have to have ended.
+    fn stop_deadline(&self) -> Instant {
+        Instant::now() + self.shared.config.shutdown_timeout + STOP_SLACK
+    }
+
+    async fn stop_all(
+        &self,
+        connectors: impl IntoIterator<Item = (String, Connector)>,
+        deadline: Instant,
+    ) -> Stopped {
         let connectors: Vec<(String, RunningConnector)> = connectors
             .into_iter()
             .filter_map(|(name, connector)| Some((name, connector.running?)))
@@ -556,7 +572,6 @@ impl Worker {
         for (_, running) in &connectors {
             running.target.send_replace(Target::Stop);
         }
-        let deadline = Instant::now() + self.shared.config.shutdown_timeout + STOP_SLACK;
         let mut abandoned = Vec::new();
         for (name, mut running) in connectors {
             if timeout_at(deadline, &mut running.ended).await.is_err() {

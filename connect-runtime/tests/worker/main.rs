@@ -19,6 +19,7 @@ mod restarts;
 mod scripted;
 mod secrets;
 mod sinks;
+mod stopping;
 mod stored;
 mod tools;
 mod topic_creation;
