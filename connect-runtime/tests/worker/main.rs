@@ -19,6 +19,7 @@ mod restarts;
 mod scripted;
 mod secrets;
 mod sinks;
+mod standstill;
 mod stopping;
 mod stored;
 mod tools;
