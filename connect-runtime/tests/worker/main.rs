@@ -25,6 +25,7 @@ mod stored;
 mod tools;
 mod topic_creation;
 mod transforms;
+mod undelivered;
 mod world;
 
 use std::time::Duration;
