@@ -8,6 +8,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -79,101 +80,161 @@ fn job(files: &[(&'static str, String)]) -> Job {
     job
 }
 
-/// The lines of JSON that were printed, whole ones only.
-fn printed(job: &Job) -> Vec<Value> {
-    let text = fs::read_to_string(job.path("printed")).unwrap_or_default();
-    let lines = text
-        .split_inclusive('\n')
-        .filter(|line| line.ends_with('\n'));
-    lines
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(Value::is_object)
-        .collect()
-}
+/// The numbers of each task.
+#[derive(Default)]
+struct Numbers(BTreeMap<i64, BTreeSet<i64>>);
 
-/// The numbers of each task among the lines that this is true of.
-fn numbers(lines: &[Value], of: impl Fn(&Value) -> bool) -> BTreeMap<i64, BTreeSet<i64>> {
-    let mut numbers: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
-    for line in lines.iter().filter(|line| of(line)) {
+impl Numbers {
+    fn add(&mut self, line: &Value) {
         let number = |key: &str| {
             line[key]
                 .as_i64()
                 .unwrap_or_else(|| panic!("{key} in {line}"))
         };
-        numbers
+        self.0
             .entry(number("task"))
             .or_default()
             .insert(number("seqno"));
     }
-    numbers
+
+    fn of(&self, task: i64) -> BTreeSet<i64> {
+        self.0.get(&task).cloned().unwrap_or_default()
+    }
+
+    fn last(&self, task: i64) -> i64 {
+        let numbers = self.0.get(&task);
+        numbers
+            .and_then(|numbers| numbers.last().copied())
+            .unwrap_or(-1)
+    }
+
+    fn has(&self, task: i64, numbers: &BTreeSet<i64>) -> bool {
+        self.0
+            .get(&task)
+            .is_some_and(|own| own.is_superset(numbers))
+    }
 }
 
-fn is_read(line: &Value) -> bool {
-    line.get("sinkTask").is_some() && line.get("flushed").is_none()
+/// What the lines of JSON say that were printed so far, whole ones only. Each line is read once: there are
+/// many of them, and reading all of them again would hold up the worker that is looked at.
+#[derive(Default)]
+struct Printed {
+    /// Bytes that are read.
+    at: u64,
+    lines: usize,
+    written: Numbers,
+    committed: Numbers,
+    read: Numbers,
+    flushed: bool,
+}
+
+impl Printed {
+    /// Reads on.
+    fn look(&mut self, job: &Job) {
+        let Ok(mut file) = fs::File::open(job.path("printed")) else {
+            return;
+        };
+        file.seek(SeekFrom::Start(self.at)).unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
+            return;
+        };
+        self.at += end as u64 + 1;
+        for line in bytes[..end].split(|byte| *byte == b'\n') {
+            // What a crash cut off has the next line behind it.
+            if let Ok(line @ Value::Object(_)) = serde_json::from_slice(line) {
+                self.add(&line);
+            }
+        }
+    }
+
+    fn add(&mut self, line: &Value) {
+        self.lines += 1;
+        if line["name"] == "verify-source" {
+            self.written.add(line);
+        }
+        if line["committed"] == true {
+            self.committed.add(line);
+        }
+        if line.get("sinkTask").is_some() && line.get("flushed").is_none() {
+            self.read.add(line);
+        }
+        self.flushed |= line["flushed"] == true && line["sinkTask"] == 0;
+    }
 }
 
 #[test]
 fn after_kill_9_no_number_of_a_verifiable_source_is_missing_in_the_sink() {
     let source = format!(
-        "name=verify-source\nconnector.class={SOURCE}\ntasks.max=2\ntopic=verify\nthroughput=2000\n\
+        "name=verify-source\nconnector.class={SOURCE}\ntasks.max=2\ntopic=verify\nthroughput=1000\n\
          topic.creation.default.partitions=2\ntopic.creation.default.replication.factor=1\n"
     );
     let sink = "name=verify-sink\nconnector.class=VerifiableSink\ntopics=verify\n".to_owned();
     let job = job(&[("source.properties", source), ("sink.properties", sink)]);
+    let mut printed = Printed::default();
     for round in 1..=3 {
-        let running = start(&job);
-        let before = printed(&job).len();
-        world::wait_for("records are on their way", || {
-            printed(&job).len() > before + 200
+        let mut running = start(&job);
+        printed.look(&job);
+        let before = printed.lines;
+        wait_for(&mut running, "records are on their way", || {
+            printed.look(&job);
+            match printed.lines > before + 200 {
+                true => Ok(()),
+                false => Err(format!("{} lines, {before} before", printed.lines)),
+            }
         });
+        // Wherever this catches it.
         std::thread::sleep(Duration::from_millis(200 * round));
         drop(running);
     }
-    let running = start(&job);
-    let committed = |line: &Value| line["committed"] == true;
-    let last = |numbers: BTreeMap<i64, BTreeSet<i64>>, task: i64| -> i64 {
-        numbers
-            .get(&task)
-            .and_then(|numbers| numbers.last().copied())
-            .unwrap_or(-1)
-    };
-    let before = printed(&job);
-    world::wait_for("both tasks have committed more", || {
-        let now = printed(&job);
-        [0, 1].iter().all(|task| {
-            last(numbers(&now, committed), *task) > last(numbers(&before, committed), *task) + 500
-        })
+    let mut running = start(&job);
+    printed.look(&job);
+    let before = [0, 1].map(|task| printed.committed.last(task));
+    wait_for(&mut running, "both tasks have committed more", || {
+        printed.look(&job);
+        let now = [0, 1].map(|task| printed.committed.last(task));
+        match before
+            .iter()
+            .zip(&now)
+            .all(|(before, now)| *now > before + 500)
+        {
+            true => Ok(()),
+            false => Err(format!("up to {now:?}, {before:?} before")),
+        }
     });
     assert_eq!(running.interrupt(), Some(0));
-    let running = start(&job);
-    let end = numbers(&printed(&job), committed);
-    world::wait_for("what is committed was read", || {
-        let read = numbers(&printed(&job), is_read);
-        end.iter()
-            .all(|(task, numbers)| read.get(task).is_some_and(|read| read.is_superset(numbers)))
+    let mut running = start(&job);
+    printed.look(&job);
+    let end = [0, 1].map(|task| printed.committed.of(task));
+    wait_for(&mut running, "what is committed was read", || {
+        printed.look(&job);
+        match [0, 1]
+            .iter()
+            .zip(&end)
+            .all(|(task, end)| printed.read.has(*task, end))
+        {
+            true => Ok(()),
+            false => Err(format!(
+                "up to {:?}",
+                [0, 1].map(|task| printed.read.last(task))
+            )),
+        }
     });
     assert_eq!(running.interrupt(), Some(0));
 
-    let lines = printed(&job);
-    let (written, read) = (
-        numbers(&lines, |line| line["name"] == "verify-source"),
-        numbers(&lines, is_read),
-    );
+    printed.look(&job);
     for task in [0, 1] {
-        let last = *read[&task].last().unwrap();
-        let all: BTreeSet<i64> = (0..=last).collect();
-        let missing: Vec<&i64> = all.difference(&read[&task]).take(5).collect();
+        let read = printed.read.of(task);
+        let all: BTreeSet<i64> = (0..=printed.read.last(task)).collect();
+        let missing: Vec<&i64> = all.difference(&read).take(5).collect();
         assert!(missing.is_empty(), "task {task} lost {missing:?}");
         assert!(
-            written[&task].is_superset(&all),
+            printed.written.has(task, &all),
             "what is read was written, task {task}"
         );
     }
-    assert!(
-        lines
-            .iter()
-            .any(|line| line["flushed"] == true && line["sinkTask"] == 0)
-    );
+    assert!(printed.flushed);
 }
 
 #[test]

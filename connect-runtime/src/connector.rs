@@ -10,12 +10,13 @@ use connect_core::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span};
 
 use crate::config::Problems;
 use crate::config::connector::ConnectorConfig;
 use crate::history::RestartedBy;
+use crate::renewal::Given;
 use crate::restart::{Next, Restarts};
 use crate::room::{Activity, Patience, Room};
 use crate::state::{Board, Reporter, State};
@@ -137,8 +138,8 @@ struct Supervisor {
 enum End {
     /// It was told to stop.
     Stopped,
-    /// Somebody asked for a restart.
-    RestartAsked,
+    /// It is to begin anew, and why.
+    Restarted(RestartedBy),
 }
 
 /// The tasks of one answer to `task_configs`.
@@ -163,14 +164,14 @@ impl Supervisor {
             self.reporter.starting();
             match self.attempt(&mut tasks, &mut restarts).await {
                 Ok(End::Stopped) => {}
-                Ok(End::RestartAsked) => {
+                Ok(End::Restarted(by)) => {
                     restarts.asked();
-                    self.reporter.restarted(RestartedBy::Request);
+                    self.reporter.restarted(by);
                 }
                 Err(failure) => {
                     let next = restarts.report("connector", failure, &self.reporter);
                     if let Some(by) = self.wait(next, tasks.as_ref()).await {
-                        if by == RestartedBy::Request {
+                        if by != RestartedBy::Worker {
                             restarts.asked();
                         }
                         self.reporter.restarted(by);
@@ -188,9 +189,12 @@ impl Supervisor {
     /// go on, and follow the target.
     async fn wait(&mut self, next: Next, tasks: Option<&Tasks>) -> Option<RestartedBy> {
         let mut due = std::pin::pin!(next.due());
+        let outdated = outdated(Arc::clone(&self.config), Arc::clone(&self.shared));
+        let mut outdated = std::pin::pin!(outdated);
         loop {
             tokio::select! {
                 () = &mut due => return Some(RestartedBy::Worker),
+                () = &mut outdated => return Some(RestartedBy::Configuration),
                 () = self.restart.notified() => return Some(RestartedBy::Request),
                 changed = self.target.changed() => {
                     let now = *self.target.borrow_and_update();
@@ -212,8 +216,13 @@ impl Supervisor {
         restarts: &mut Restarts,
     ) -> Result<End, TaskFailure> {
         if self.config.has_references() {
-            let fresh = self.config.fresh(&self.shared.config);
-            self.config = Arc::new(fresh.map_err(|problems| self.unreadable(&problems))?);
+            let mut stopping = self.target.clone();
+            let fresh = tokio::select! {
+                fresh = self.shared.fresh(&self.config) => fresh,
+                () = next_stop(&mut stopping) => return Ok(End::Stopped),
+            };
+            let fresh = fresh.map_err(|problems| self.unreadable(&problems))?;
+            self.config = Arc::new(fresh);
         }
         let (asks, ask_receiver) = mpsc::channel(1);
         let (requests, mut request_receiver) = mpsc::channel(16);
@@ -254,7 +263,7 @@ impl Supervisor {
     /// What a reference stands for may be there later; other mistakes stay.
     fn unreadable(&self, problems: &Problems) -> TaskFailure {
         let failure = TaskFailure::new(problems.to_string());
-        match self.config.map.values().any(|text| text.contains("${")) {
+        match self.config.has_references() {
             true => failure,
             false => TaskFailure {
                 cause: Cause::Configuration,
@@ -273,12 +282,14 @@ impl Supervisor {
     ) -> Result<End, TaskFailure> {
         let mut reconfigure = true;
         let mut stopping = self.target.clone();
+        let outdated = outdated(Arc::clone(&self.config), Arc::clone(&self.shared));
+        let mut outdated = std::pin::pin!(outdated);
         loop {
             if std::mem::take(&mut reconfigure) {
                 let configs = tokio::select! {
                     configs = self.task_configs(room, &asks) => configs?,
                     () = next_stop(&mut stopping) => return Ok(End::Stopped),
-                    () = self.restart.notified() => return Ok(End::RestartAsked),
+                    () = self.restart.notified() => return Ok(End::Restarted(RestartedBy::Request)),
                 };
                 self.start_tasks(configs, tasks).await;
                 restarts.settled();
@@ -300,7 +311,8 @@ impl Supervisor {
                     Request::Reconfigure => reconfigure = true,
                     Request::Raise(error) => return Err(error.into()),
                 },
-                () = self.restart.notified() => return Ok(End::RestartAsked),
+                () = self.restart.notified() => return Ok(End::Restarted(RestartedBy::Request)),
+                () = &mut outdated => return Ok(End::Restarted(RestartedBy::Configuration)),
                 ended = room.result() => {
                     ended??;
                     return Err(TaskFailure::new("the connector ended by itself"));
@@ -395,6 +407,20 @@ impl Supervisor {
             target,
             running,
         });
+    }
+}
+
+/// Ends once references stand for something else than what the connector's own code was given. Its tasks
+/// see to themselves. Cancel-safe.
+async fn outdated(config: Arc<ConnectorConfig>, shared: Arc<Shared>) {
+    let given = |config: &ConnectorConfig| Given::of(vec![config.resolved.clone()]);
+    let mut renewal = shared.renewal(&config, given(&config)).await;
+    loop {
+        sleep(renewal.pause()).await;
+        let now = shared.fresh(&config).await;
+        if renewal.sees(now.ok().map(|now| given(&now))) {
+            return;
+        }
     }
 }
 

@@ -62,6 +62,8 @@ pub enum RestartedBy {
     Worker,
     /// Somebody asked for it.
     Request,
+    /// The worker, because a value that its configuration refers to has changed.
+    Configuration,
 }
 
 /// What is known of a connector's past.

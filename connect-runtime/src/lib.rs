@@ -23,6 +23,7 @@ mod metrics;
 mod offsets;
 mod pace;
 mod place;
+mod renewal;
 mod restart;
 mod room;
 mod secrets;

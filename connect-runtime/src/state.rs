@@ -51,6 +51,8 @@ pub struct TaskStatus {
     /// What it waits for, if it makes no progress: the task's own words, a retry, a call that
     /// does not return.
     pub waiting: Option<String>,
+    /// Since when it waits for that, in milliseconds since the epoch.
+    pub waiting_since_ms: Option<i64>,
     /// Failures since it last ran well.
     pub failures: u32,
     /// The last error, also after it runs again.
@@ -68,6 +70,7 @@ impl Default for TaskStatus {
         Self {
             state: State::Unassigned,
             waiting: None,
+            waiting_since_ms: None,
             failures: 0,
             last_error: None,
             next_try_ms: None,
@@ -150,6 +153,11 @@ impl Board {
         self.sender.borrow().clone()
     }
 
+    /// That of one connector; all of them are many.
+    pub(crate) fn of(&self, name: &str) -> Option<ConnectorStatus> {
+        self.sender.borrow().get(name).cloned()
+    }
+
     pub(crate) fn watch(&self) -> watch::Receiver<WorkerStatus> {
         self.sender.subscribe()
     }
@@ -208,10 +216,28 @@ pub(crate) enum Witness {
     Call,
     /// Brokers do not answer.
     Broker,
+    /// What is done cannot be committed, so that it comes again after a restart.
+    Commit,
     /// Something failed and is tried again.
     Retry,
     /// The task itself.
     Task,
+    /// There are records, and none comes.
+    Standstill,
+}
+
+/// What a witness has to say.
+struct Wait {
+    reason: String,
+    since_ms: i64,
+}
+
+/// What the witnesses of one attempt have to say.
+#[derive(Default)]
+struct Waits {
+    by: BTreeMap<Witness, Wait>,
+    /// The attempt is over. Code that was abandoned with it may still speak, but not for the next one.
+    over: bool,
 }
 
 /// Where one task, or a connector's own code, reports.
@@ -221,7 +247,7 @@ pub(crate) struct Reporter {
     connector: Arc<str>,
     /// `None` reports for the connector's own code.
     task: Option<usize>,
-    waiting: Arc<Mutex<BTreeMap<Witness, String>>>,
+    waiting: Arc<Mutex<Waits>>,
     /// What is counted beside the task; of a connector's own code only its life is.
     meter: Meter,
     /// Set from the beginning of a start to its end.
@@ -307,8 +333,23 @@ impl Reporter {
         }
     }
 
-    /// It is being started.
+    /// Where one attempt reports, until it is [`over`](Self::over).
+    pub(crate) fn of_attempt(&self) -> Self {
+        Self {
+            waiting: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The attempt has ended; nobody waits for anything in it any more.
+    pub(crate) fn over(&self) {
+        self.waiting.lock().over = true;
+        self.nothing_waits();
+    }
+
+    /// It is being started. What an earlier attempt was waiting for is nothing to the next one.
     pub(crate) fn starting(&self) {
+        self.nothing_waits();
         self.starting.store(true, Ordering::Relaxed);
         self.starts().begin();
     }
@@ -339,11 +380,10 @@ impl Reporter {
 
     /// It has ended because it was told to.
     pub(crate) fn stopped(&self) {
-        self.waiting.lock().clear();
+        self.nothing_waits();
         self.starting.store(false, Ordering::Relaxed);
         self.change(|status| {
             status.state = State::Stopped;
-            status.waiting = None;
             status.next_try_ms = None;
             status.not_restarted = None;
         });
@@ -353,13 +393,39 @@ impl Reporter {
     pub(crate) fn waiting(&self, witness: Witness, reason: Option<String>) {
         // Held over the update, so that two witnesses cannot overtake each other.
         let mut waiting = self.waiting.lock();
-        match reason {
-            Some(reason) => waiting.insert(witness, secrets::hide(reason)),
-            None => waiting.remove(&witness),
-        };
-        let shown = waiting.values().next().cloned();
+        if waiting.over {
+            return;
+        }
+        let waiting = &mut waiting.by;
+        match (reason.map(secrets::hide), waiting.get_mut(&witness)) {
+            (None, None) => return,
+            (None, Some(_)) => drop(waiting.remove(&witness)),
+            // Other words about the same wait.
+            (Some(reason), Some(wait)) => wait.reason = reason,
+            (Some(reason), None) => {
+                let since_ms = platform::clock::unix_millis();
+                waiting.insert(witness, Wait { reason, since_ms });
+            }
+        }
+        let shown = waiting.values().next();
+        let (reason, since) = shown
+            .map(|wait| (wait.reason.clone(), wait.since_ms))
+            .unzip();
         // No state, nothing to note.
-        let _states = self.update(|status| status.waiting = shown);
+        let _states = self.update(|status| {
+            status.waiting = reason;
+            status.waiting_since_ms = since;
+        });
+    }
+
+    /// Nobody has anything to say any more.
+    fn nothing_waits(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.by.clear();
+        let _states = self.update(|status| {
+            status.waiting = None;
+            status.waiting_since_ms = None;
+        });
     }
 
     /// It failed; `next` is when it is tried again, in milliseconds since the epoch, or why it is not.
@@ -374,11 +440,12 @@ impl Reporter {
             self.starts().failed();
         }
         self.life().failed();
-        self.waiting.lock().clear();
+        self.nothing_waits();
         let states = self.update(|status| {
             *status = TaskStatus {
                 state,
                 waiting: None,
+                waiting_since_ms: None,
                 failures,
                 last_error: Some(error.clone()),
                 next_try_ms: next.as_ref().ok().copied(),
@@ -493,6 +560,38 @@ mod tests {
         reporter.failed(State::Restarting, 1, "boom".to_owned(), Ok(0));
         reporter.waiting(Witness::Broker, None);
         assert_eq!(shown(), None, "a new attempt starts without old words");
+    }
+
+    #[test]
+    fn a_wait_has_a_beginning_and_ends_with_the_attempt() {
+        let board = Board::new(Sampling::default());
+        let name: Arc<str> = "files".into();
+        board.add(&name, ConnectorKind::Sink, "FileStreamSink");
+        let reporter = Reporter::new(&board, &name, None);
+        let shown = || {
+            let status = board.status()["files"].connector.clone();
+            (status.waiting, status.waiting_since_ms)
+        };
+        reporter.state(State::Running);
+        let before = platform::clock::unix_millis();
+        reporter.waiting(Witness::Retry, Some("put failed, retry 1".to_owned()));
+        let (_, since) = shown();
+        assert!(since.is_some_and(|since| since >= before), "{since:?}");
+        reporter.waiting(Witness::Retry, Some("put failed, retry 2".to_owned()));
+        assert_eq!(shown(), (Some("put failed, retry 2".to_owned()), since));
+        // Somebody asks for a restart, and the next attempt has nothing to take back.
+        reporter.restarted(RestartedBy::Request);
+        reporter.starting();
+        reporter.state(State::Running);
+        assert_eq!(shown(), (None, None));
+        // Code that was abandoned with its attempt still has something to say.
+        let attempt = reporter.of_attempt();
+        attempt.waiting(Witness::Task, Some("no file".to_owned()));
+        assert!(shown().0.is_some());
+        attempt.over();
+        assert_eq!(shown(), (None, None));
+        attempt.waiting(Witness::Task, Some("no file yet".to_owned()));
+        assert_eq!(shown(), (None, None));
     }
 
     #[test]

@@ -10,7 +10,10 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use crate::history::RestartedBy;
+use crate::renewal::Given;
 use crate::restart::Restarts;
+use crate::room::Patience;
+use crate::state::Witness;
 use crate::task::{Setup, Target, TaskFailure, next_stop};
 use crate::{room, sink, source};
 
@@ -28,7 +31,8 @@ async fn attempts(setup: Setup) {
     while *target.borrow() != Target::Stop {
         setup.reporter.starting();
         setup.meter.begin();
-        let Err(failure) = attempt(&setup, &mut restarts).await else {
+        let mut given = None;
+        let Err(failure) = attempt(&setup, &mut restarts, &mut given).await else {
             continue;
         };
         if *target.borrow() == Target::Stop {
@@ -43,39 +47,87 @@ async fn attempts(setup: Setup) {
                 restarts.asked();
                 setup.reporter.restarted(RestartedBy::Request);
             }
+            () = outdated(&setup, given) => {
+                restarts.asked();
+                setup.reporter.restarted(RestartedBy::Configuration);
+            }
         }
     }
 }
 
-/// One attempt, which ends in order when the task is to be restarted.
-async fn attempt(setup: &Setup, restarts: &mut Restarts) -> Result<(), TaskFailure> {
+/// Ends once references stand for something else than in the last attempt.
+async fn outdated(setup: &Setup, given: Option<Given>) {
+    match given {
+        Some(given) => setup.outdated(given).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What references stand for now; a slow disk can be seen, and ends nothing but this task. `None` if it is
+/// told to stop meanwhile.
+async fn fresh(setup: &Setup) -> Result<Option<Setup>, TaskFailure> {
+    let read = "reading of configuration providers";
+    let fresh = setup
+        .activity
+        .watch(read, Patience::ReturnsSoon, setup.fresh());
+    let mut target = setup.target.clone();
+    let fresh = tokio::select! {
+        fresh = fresh => fresh.map(Some),
+        () = setup.watch_calls() => Ok(None),
+        () = next_stop(&mut target) => Ok(None),
+    };
+    setup.reporter.waiting(Witness::Call, None);
+    fresh
+}
+
+/// One attempt, which ends in order when the task is to be restarted. Notes what the task was given.
+async fn attempt(
+    setup: &Setup,
+    restarts: &mut Restarts,
+    given: &mut Option<Given>,
+) -> Result<(), TaskFailure> {
+    let Some(fresh) = fresh(setup).await? else {
+        return Ok(());
+    };
+    let now = fresh.given();
+    *given = Some(now.clone());
     let mut outer = setup.target.clone();
     let (inner, target) = watch::channel(*outer.borrow_and_update());
     let restarted = AtomicBool::new(false);
     let follow = async {
-        loop {
+        let mut outdated = std::pin::pin!(setup.outdated(now));
+        let by = loop {
             tokio::select! {
                 Ok(()) = outer.changed() => {
                     inner.send_replace(*outer.borrow_and_update());
                 }
-                () = setup.restart.notified() => break,
+                () = setup.restart.notified() => break RestartedBy::Request,
+                () = &mut outdated => break RestartedBy::Configuration,
                 else => std::future::pending().await,
             }
+        };
+        match by {
+            RestartedBy::Configuration => tracing::info!(
+                "the task is restarted, because a value from a configuration provider has changed"
+            ),
+            _ => tracing::info!("the task is restarted"),
         }
-        tracing::info!("the task is restarted");
         restarted.store(true, Ordering::Relaxed);
-        setup.reporter.restarted(RestartedBy::Request);
+        setup.reporter.restarted(by);
         inner.send_replace(Target::Stop);
         std::future::pending::<()>().await;
     };
+    let reporter = setup.reporter.of_attempt();
     let setup_of_run = Setup {
         target,
-        ..setup.fresh()?
+        reporter: reporter.clone(),
+        ..fresh
     };
     let outcome = tokio::select! {
         outcome = run(&setup_of_run, restarts) => outcome,
         () = follow => Ok(()),
     };
+    reporter.over();
     match (outcome, restarted.into_inner()) {
         (Err(failure), true) => {
             tracing::error!("task failed while it was restarted: {}", failure.message);

@@ -9,12 +9,15 @@ use connect_core::context::TaskControl;
 use connect_core::{ConfigMap, ConnectError, ErrorClass, TaskId};
 use kafka_client::ClientError;
 use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
 
+use crate::config::Problems;
 use crate::config::connector::ConnectorConfig;
 use crate::config::worker::WorkerConfig;
 use crate::metrics::TaskMeter;
 use crate::offsets::OffsetStore;
 use crate::place::Place;
+use crate::renewal::{Given, Renewal};
 use crate::room::{Activity, RoomFailure};
 use crate::secrets;
 use crate::state::{Reporter, Witness};
@@ -66,6 +69,28 @@ pub(crate) struct Shared {
     pub(crate) place: Place,
 }
 
+impl Shared {
+    /// A connector's configuration with what references stand for now, which may be in files on slow
+    /// disks. Cancel-safe.
+    pub(crate) async fn fresh(
+        self: &Arc<Self>,
+        connector: &Arc<ConnectorConfig>,
+    ) -> Result<ConnectorConfig, Problems> {
+        let (shared, connector) = (Arc::clone(self), Arc::clone(connector));
+        platform::blocking::run(move || connector.fresh(&shared.config)).await
+    }
+
+    /// How what a connector or a task was given is compared with what it would be given now; never comes
+    /// where that is not wanted, or nothing is from a provider.
+    pub(crate) async fn renewal(&self, connector: &ConnectorConfig, given: Given) -> Renewal {
+        let interval = self.config.reload_interval;
+        if interval.is_zero() || !connector.reload || !connector.has_references() {
+            return std::future::pending().await;
+        }
+        Renewal::new(interval, given)
+    }
+}
+
 /// Everything one attempt to run a task needs.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -91,20 +116,44 @@ impl Setup {
         tracing::error_span!("task", connector = %self.id.connector, task = self.id.task)
     }
 
-    /// The same with what references to configuration providers stand for now.
-    pub(crate) fn fresh(&self) -> Result<Self, TaskFailure> {
+    /// The same with what references to configuration providers stand for now. Cancel-safe.
+    pub(crate) async fn fresh(&self) -> Result<Self, TaskFailure> {
         if !self.connector.has_references() {
             return Ok(self.clone());
         }
-        let worker = &self.shared.config;
-        let connector = self.connector.fresh(worker);
+        let connector = self.shared.fresh(&self.connector).await;
         let connector = connector.map_err(|problems| TaskFailure::new(problems.to_string()))?;
-        let task_config = worker.providers.resolve_map(&self.task_config);
+        let (shared, written) = (Arc::clone(&self.shared), self.task_config.clone());
+        let resolve = move || shared.config.providers.resolve_map(&written);
+        let task_config = platform::blocking::run(resolve).await;
         Ok(Self {
             connector: Arc::new(connector),
             task_config: task_config.map_err(TaskFailure::new)?,
             ..self.clone()
         })
+    }
+
+    /// What the task and the framework around it are given.
+    pub(crate) fn given(&self) -> Given {
+        Given::of(vec![
+            self.connector.of_framework(),
+            self.task_config.clone(),
+        ])
+    }
+
+    /// Ends once references stand for something else than what the task was given. Cancel-safe.
+    pub(crate) async fn outdated(&self, given: Given) {
+        let mut renewal = self.shared.renewal(&self.connector, given).await;
+        loop {
+            sleep(renewal.pause()).await;
+            let now = self.fresh().await;
+            if let Err(failure) = &now {
+                tracing::debug!("references cannot be looked up: {}", failure.message);
+            }
+            if renewal.sees(now.ok().map(|now| now.given())) {
+                return;
+            }
+        }
     }
 
     /// How long what is under way may take once the task was told to stop.
@@ -121,7 +170,7 @@ impl Setup {
     /// return, then.
     pub(crate) async fn out_of_patience(&self) {
         next_stop(&mut self.target.clone()).await;
-        tokio::time::sleep(self.shared.config.shutdown_timeout / 4).await;
+        sleep(self.shared.config.shutdown_timeout / 4).await;
     }
 
     /// Keeps the state honest about calls that do not return; never ends.
@@ -144,7 +193,7 @@ impl Setup {
 pub(crate) async fn watch_calls(activity: &Activity, reporter: &Reporter, after: Duration) {
     let mut was_stuck = false;
     loop {
-        tokio::time::sleep(look_interval(after)).await;
+        sleep(look_interval(after)).await;
         let stuck = activity.stuck(after);
         let is_stuck = stuck.is_some();
         if let Some(what) = &stuck

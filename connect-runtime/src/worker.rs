@@ -13,12 +13,12 @@ use std::time::Duration;
 use connect_core::ConfigMap;
 use kafka_client::{Client, ClientError, OffsetAndMetadata, TopicPartition};
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::clients;
 use crate::config::connector::{ConnectorConfig, InitialState};
 use crate::config::worker::WorkerConfig;
-use crate::config::{Problem, Problems};
+use crate::config::{Problem, Problems, Settings};
 use crate::connector::{RunningConnector, validate};
 use crate::connector_store::{Change, ConnectorStore};
 use crate::error::WorkerError;
@@ -26,7 +26,7 @@ use crate::history::History;
 use crate::metrics::{Names, page};
 use crate::offsets::OffsetStore;
 use crate::place::Place;
-use crate::state::{Board, WorkerStatus};
+use crate::state::{Board, ConnectorStatus, WorkerStatus};
 use crate::tap::{Reading, Taps, TooManyReaders, Wish};
 use crate::task::{Shared, Target};
 use crate::topics::UsedTopics;
@@ -144,6 +144,19 @@ impl Worker {
     #[must_use]
     pub fn config(&self) -> &WorkerConfig {
         &self.shared.config
+    }
+
+    /// Reads the configuration of a connector, off the threads that answer requests: what its references
+    /// stand for may be on a slow disk. Cancel-safe.
+    ///
+    /// # Errors
+    /// As of [`ConnectorConfig::read`].
+    pub(crate) async fn read(
+        &self,
+        settings: Settings,
+    ) -> Result<(ConnectorConfig, Vec<Problem>), Problems> {
+        let shared = Arc::clone(&self.shared);
+        platform::blocking::run(move || ConnectorConfig::read(&settings, &shared.config)).await
     }
 
     /// The brokers the worker started from.
@@ -362,7 +375,8 @@ impl Worker {
         match connectors.as_mut() {
             Some(connectors) => connectors.insert(name, connector),
             None => {
-                drop(self.stop_all([(name, connector)]).await);
+                let deadline = self.stop_deadline();
+                drop(self.stop_all([(name, connector)], deadline).await);
                 return Err(WorkerError::Stopping);
             }
         };
@@ -417,7 +431,10 @@ impl Worker {
         };
         let running = connector.running.as_ref();
         let target = running.map(|running| *running.target.borrow());
-        let stopped = self.stop_all([(name.to_owned(), connector)]).await;
+        let deadline = self.stop_deadline();
+        let stopped = self
+            .stop_all([(name.to_owned(), connector)], deadline)
+            .await;
         self.board.stopped(name);
         Ok((target, stopped))
     }
@@ -451,6 +468,11 @@ impl Worker {
     #[must_use]
     pub fn status(&self) -> WorkerStatus {
         self.board.status()
+    }
+
+    /// How one connector is now.
+    pub(crate) fn status_of(&self, name: &str) -> Option<ConnectorStatus> {
+        self.board.of(name)
     }
 
     /// How everything is, with every change.
@@ -498,21 +520,32 @@ impl Worker {
     /// The offsets that the consumer group of a sink connector has committed.
     pub(crate) async fn sink_offsets(
         &self,
-        config: &ConnectorConfig,
+        config: &Arc<ConnectorConfig>,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, ClientError> {
+        let group = self.group_of(config).await?;
         let client = self.shared.offsets.client();
-        client
-            .admin()
-            .list_group_offsets(&self.group_of(config))
-            .await
+        client.admin().list_group_offsets(&group).await
     }
 
-    /// The consumer group of a sink connector.
-    fn group_of(&self, config: &ConnectorConfig) -> String {
-        let configured = config.consumer.get("group.id");
+    /// The consumer group that the tasks of a sink connector would join now: its name may be from a
+    /// configuration provider.
+    async fn group_of(&self, config: &Arc<ConnectorConfig>) -> Result<String, ClientError> {
+        let fresh;
+        let mut keys = &config.consumer;
+        if keys.contains_key("group.id") && config.has_references() {
+            let read = self.shared.fresh(config).await;
+            fresh = read.map_err(|problems| ClientError::Usage {
+                reason: format!(
+                    "the group of connector \"{}\" is not known: {problems}",
+                    config.name
+                ),
+            })?;
+            keys = &fresh.consumer;
+        }
+        let configured = keys.get("group.id");
         let configured = configured.or_else(|| self.shared.config.consumer.get("group.id"));
         let default = || format!("connect-{}", config.name);
-        configured.cloned().unwrap_or_else(default)
+        Ok(configured.cloned().unwrap_or_else(default))
     }
 
     /// Stops every connector: what is under way is drained, flushed and committed, within
@@ -523,13 +556,25 @@ impl Worker {
         if let Some(store) = &self.store {
             store.close();
         }
-        // Whoever stops a connector ends in time by itself; a change of offsets may be left behind.
-        let patience = self.shared.config.shutdown_timeout + STOP_SLACK;
-        let _turn = timeout(patience, self.turn.lock()).await;
-        self.stop_all(connectors.unwrap_or_default()).await
+        // Whoever is stopping a connector ends in time by itself, while all others stop, too; a change of
+        // offsets may be left behind.
+        let deadline = self.stop_deadline();
+        let turn = timeout_at(deadline, self.turn.lock());
+        let stopped = self.stop_all(connectors.unwrap_or_default(), deadline);
+        let (_turn, stopped) = tokio::join!(turn, stopped);
+        stopped
     }
 
-    async fn stop_all(&self, connectors: impl IntoIterator<Item = (String, Connector)>) -> Stopped {
+    /// When connectors that are told to stop now have to have ended.
+    fn stop_deadline(&self) -> Instant {
+        Instant::now() + self.shared.config.shutdown_timeout + STOP_SLACK
+    }
+
+    async fn stop_all(
+        &self,
+        connectors: impl IntoIterator<Item = (String, Connector)>,
+        deadline: Instant,
+    ) -> Stopped {
         let connectors: Vec<(String, RunningConnector)> = connectors
             .into_iter()
             .filter_map(|(name, connector)| Some((name, connector.running?)))
@@ -537,7 +582,6 @@ impl Worker {
         for (_, running) in &connectors {
             running.target.send_replace(Target::Stop);
         }
-        let deadline = Instant::now() + self.shared.config.shutdown_timeout + STOP_SLACK;
         let mut abandoned = Vec::new();
         for (name, mut running) in connectors {
             if timeout_at(deadline, &mut running.ended).await.is_err() {

@@ -49,8 +49,8 @@ const BATCH_BYTES: usize = 512 * 1024;
 
 /// The first pause before a failed replay is tried again; doubled up to the second.
 const REPLAY_BACKOFF: Duration = Duration::from_millis(5);
-/// Up to this pause the partition may simply not be open yet, which is not worth a word.
-const REPLAY_BACKOFF_QUIET: Duration = Duration::from_millis(200);
+/// For this long the partition may simply not be open yet, as after its creation.
+const REPLAY_QUIET: Duration = Duration::from_secs(15);
 const REPLAY_BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Who waits for a write.
@@ -406,6 +406,7 @@ impl Shard {
 
     async fn load(&self) {
         let mut pause = REPLAY_BACKOFF;
+        let begun = tokio::time::Instant::now();
         loop {
             match self.replay().await {
                 Ok(replay) => {
@@ -413,12 +414,12 @@ impl Shard {
                     return;
                 }
                 Err(error) => {
-                    if pause >= REPLAY_BACKOFF_QUIET {
-                        tracing::error!(
-                            partition = self.partition,
-                            error = %error,
-                            "groups could not be loaded from \"__consumer_offsets\"; trying again"
-                        );
+                    let partition = self.partition;
+                    let what =
+                        "groups could not be loaded from \"__consumer_offsets\"; trying again";
+                    match begun.elapsed() >= REPLAY_QUIET {
+                        true => tracing::error!(partition, error = %error, "{what}"),
+                        false => tracing::debug!(partition, error = %error, "{what}"),
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(REPLAY_BACKOFF_MAX);

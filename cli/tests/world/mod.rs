@@ -201,7 +201,7 @@ impl Tool {
 
 /// Waits until something is so, at most 20 seconds.
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + job::LIMIT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(20));

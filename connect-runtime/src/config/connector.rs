@@ -178,9 +178,11 @@ pub const KEYS: &[Key] = &[
     Key::without_effect("key.converter.plugin.version", COMPILED_IN),
     Key::without_effect("value.converter.plugin.version", COMPILED_IN),
     Key::without_effect("header.converter.plugin.version", COMPILED_IN),
-    Key::without_effect(
+    Key::new(
         "config.action.reload",
-        "references are read again when a task starts",
+        Kind::Choice(&["restart", "none"]),
+        Some("restart"),
+        "Whether tasks are restarted when a value from a configuration provider that they were given has changed, or have it with their next start.",
     ),
     Key::without_effect("config.providers", "providers are the worker's"),
 ];
@@ -331,6 +333,8 @@ pub struct ConnectorConfig {
     pub consumer: ConfigMap,
     /// `admin.override.…` keys, with the prefix cut.
     pub admin: ConfigMap,
+    /// Whether a change of what references stand for restarts what was given it.
+    pub reload: bool,
     /// How it starts, as `initial_state` of a JSON file or of a request may ask.
     pub initial_state: InitialState,
     /// Everything, as it is written: references to configuration providers stand for themselves.
@@ -390,6 +394,10 @@ impl ConnectorConfig {
             producer: settings.with_prefix("producer.override."),
             consumer: settings.with_prefix("consumer.override."),
             admin: settings.with_prefix("admin.override."),
+            reload: !reader
+                .owned("config.action.reload")
+                .trim()
+                .eq_ignore_ascii_case("none"),
             initial_state: initial_state(&mut reader, settings),
             map,
             resolved: settings.to_map(),
@@ -426,14 +434,25 @@ impl ConnectorConfig {
             consumer: ConfigMap::new(),
             admin: ConfigMap::new(),
             initial_state: InitialState::Running,
+            reload: true,
             map,
             resolved: ConfigMap::new(),
         })
     }
 
-    /// Whether references stand for some of it.
+    /// Whether references may stand for some of it.
     pub(crate) fn has_references(&self) -> bool {
-        self.map != self.resolved
+        self.map.values().any(|text| text.contains("${"))
+    }
+
+    /// What the framework itself obeys of it, as opposed to what the connector's code is given.
+    pub(crate) fn of_framework(&self) -> ConfigMap {
+        let tables = [KEYS, SOURCE_KEYS, SINK_KEYS];
+        let is_known = |name: &str| tables.iter().copied().flatten().any(|key| key.name == name);
+        let is_prefixed = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let own = self.resolved.iter();
+        let own = own.filter(|(key, _)| is_known(key) || is_prefixed(key));
+        own.map(|(key, text)| (key.clone(), text.clone())).collect()
     }
 
     /// The same with what references stand for now.

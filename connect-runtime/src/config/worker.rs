@@ -103,6 +103,12 @@ pub const KEYS: &[Key] = &[
         "Whether a saved change of a connector's file on the command line is applied at once.",
     ),
     Key::new(
+        "config.reload.interval.ms",
+        Kind::Integer(0, MILLIS_MAX),
+        Some("10000"),
+        "How often it is looked whether values from configuration providers have changed, so that tasks that were given them are restarted; 0 for never. Connectors may say config.action.reload=none.",
+    ),
+    Key::new(
         override_policy::POLICY,
         Kind::Text,
         Some("All"),
@@ -448,6 +454,8 @@ pub struct WorkerConfig {
     pub admin: ConfigMap,
     /// What references in configurations stand for.
     pub providers: Providers,
+    /// How often it is looked whether they stand for something else; zero for never.
+    pub reload_interval: Duration,
 }
 
 impl WorkerConfig {
@@ -512,6 +520,7 @@ impl WorkerConfig {
             consumer: settings.with_prefix("consumer."),
             admin: admin_keys(settings),
             providers,
+            reload_interval: reader.millis("config.reload.interval.ms"),
         };
         let problems: Vec<Problem> = reader.problems.into_iter().map(Problem::discreet).collect();
         if problems.iter().any(Problem::is_error) {

@@ -85,7 +85,7 @@ pub(super) async fn create(
             "The field \"name\" must be the connector's name",
         ));
     }
-    let config = read(&rest, &name, config, initial_state.as_deref())?;
+    let config = read(&rest, &name, config, initial_state.as_deref()).await?;
     let (worker, doing) = (rest.worker.clone(), format!("creating connector {name}"));
     rest.finish(doing, async move { Ok(worker.create(config).await?) })
         .await?;
@@ -115,7 +115,7 @@ pub(super) async fn put_config(
     Path(name): Path<String>,
     Object(fields): Object,
 ) -> Result<Response, Failure> {
-    let config = read(&rest, &name, body::config(fields)?, None)?;
+    let config = read(&rest, &name, body::config(fields)?, None).await?;
     match rest.worker.names().await?.contains(&name) {
         true => update(&rest, &name, config).await,
         false => {
@@ -137,7 +137,7 @@ pub(super) async fn patch_config(
         let seen = rest.worker.configuration(&name).await?;
         let mut config = seen.map.clone();
         body::patch(&mut config, changes.clone())?;
-        let config = read(&rest, &name, config, None)?;
+        let config = read(&rest, &name, config, None).await?;
         let (worker, doing) = (rest.worker.clone(), format!("changing connector {name}"));
         let update = async move { Ok(worker.update_if(config, &seen).await?) };
         if rest.finish(doing, update).await? {
@@ -208,7 +208,7 @@ async fn info(rest: &Rest, name: &str) -> Result<Value, Failure> {
 }
 
 /// Reads the configuration of a request, which may leave out the name.
-fn read(
+async fn read(
     rest: &Rest,
     name: &str,
     mut config: ConfigMap,
@@ -231,8 +231,15 @@ fn read(
     if let Some(state) = initial_state {
         settings = settings.with_initial_state(state);
     }
-    let (config, notes) = ConnectorConfig::read(&settings, rest.worker.config())
-        .map_err(|problems| Failure::invalid(&problems))?;
+    let (worker, doing) = (
+        rest.worker.clone(),
+        format!("reading the configuration of {name}"),
+    );
+    let reading = async move {
+        let read = worker.read(settings).await;
+        read.map_err(|problems| Failure::invalid(&problems))
+    };
+    let (config, notes) = rest.finish(doing, reading).await?;
     for note in notes {
         tracing::warn!(connector = name, "{note}");
     }

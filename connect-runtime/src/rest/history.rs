@@ -62,6 +62,7 @@ fn event(event: &HistoryEvent) -> Value {
             let by = match by {
                 RestartedBy::Worker => "worker",
                 RestartedBy::Request => "request",
+                RestartedBy::Configuration => "configuration",
             };
             put("by", json!(by));
         }

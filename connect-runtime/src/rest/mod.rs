@@ -20,6 +20,7 @@ mod cross_origin;
 mod failure;
 mod gate;
 mod guard;
+mod health;
 mod history;
 mod lifecycle;
 mod loggers;

@@ -13,8 +13,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::failure::Failure;
 use super::{
-    BODY_BYTES_MAX, Rest, connectors, history, lifecycle, loggers, metrics, offsets, openapi,
-    plugins, status, tap, tasks, topics, validation, worker,
+    BODY_BYTES_MAX, Rest, connectors, health, history, lifecycle, loggers, metrics, offsets,
+    openapi, plugins, status, tap, tasks, topics, validation, worker,
 };
 
 /// What `admin.listeners` are for.
@@ -103,6 +103,7 @@ pub(super) fn table() -> Vec<Route> {
             connectors::patch_config,
         ),
         json(GET, "/connectors/{connector}/status", status::show),
+        json(GET, "/connectors/{connector}/health", health::show),
         json(GET, "/connectors/{connector}/history", history::show),
         json(PUT, "/connectors/{connector}/pause", lifecycle::pause),
         json(PUT, "/connectors/{connector}/resume", lifecycle::resume),

@@ -20,7 +20,7 @@ pub(super) async fn show(
 
 /// The status of one connector.
 pub(super) fn of(rest: &Rest, name: &str) -> Option<ConnectorStatus> {
-    rest.worker.status().remove(name)
+    rest.worker.status_of(name)
 }
 
 /// Kafka's `ConnectorStateInfo`.
@@ -52,8 +52,8 @@ pub(super) fn task_shape(
     shape
 }
 
-/// What connectors and tasks have in common; `waiting`, `failures`, `restarts`, `next_try_ms` and
-/// `not_restarted` are ours.
+/// What connectors and tasks have in common; `waiting`, `waiting_since_ms`, `failures`, `restarts`,
+/// `next_try_ms` and `not_restarted` are ours.
 fn fields(rest: &Rest, status: &TaskStatus, connector: &ConnectorStatus) -> Value {
     let mut shape = json!({
         "state": status.state.to_string(),
@@ -66,6 +66,10 @@ fn fields(rest: &Rest, status: &TaskStatus, connector: &ConnectorStatus) -> Valu
         ("trace", trace.map(|text| json!(text))),
         ("version", version.ok().map(|text| json!(text))),
         ("waiting", status.waiting.as_ref().map(|text| json!(text))),
+        (
+            "waiting_since_ms",
+            status.waiting_since_ms.map(|time| json!(time)),
+        ),
         (
             "failures",
             (status.failures > 0).then(|| json!(status.failures)),

@@ -13,7 +13,6 @@ use super::Rest;
 use super::body::{self, Object};
 use super::failure::Failure;
 use super::plugins;
-use crate::config::connector::ConnectorConfig;
 use crate::config::worker::WorkerConfig;
 use crate::config::{Problems, Settings, is_secret_key, list, topic_creation};
 use crate::connector;
@@ -66,7 +65,12 @@ async fn problems(
     factory: &dyn ConnectorFactory,
 ) -> Result<Vec<Problem>, Failure> {
     let settings = Settings::from_map("request", map);
-    match ConnectorConfig::read(&settings, rest.worker.config()) {
+    let (worker, doing) = (
+        rest.worker.clone(),
+        format!("reading a configuration of {}", factory.class()),
+    );
+    let read = rest.finish(doing, async move { Ok(worker.read(settings).await) });
+    match read.await? {
         Err(Problems(problems)) => Ok(problems
             .iter()
             .filter(|problem| problem.is_error())

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::SinkLoop;
 use super::partitions::to_client;
 use super::room::Command;
+use crate::state::Witness;
 use crate::task::TaskFailure;
 
 impl SinkLoop {
@@ -85,9 +86,12 @@ impl SinkLoop {
 
     /// Commits offsets; a failure is made up for by a later commit, or by repeating records.
     pub(super) async fn commit_offsets(&mut self, offsets: &OffsetMap) {
-        if let Err(why) = self.try_commit(offsets).await {
+        let why = self.try_commit(offsets).await.err();
+        if let Some(why) = &why {
             tracing::warn!("offsets could not be committed, they are tried again later: {why}");
         }
+        let waits = why.map(|why| format!("offsets could not be committed: {why}"));
+        self.setup.reporter.waiting(Witness::Commit, waits);
     }
 
     /// Commits those offsets that are not committed yet, once.

@@ -7,10 +7,10 @@ use kafka_client::RebalanceEvent;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::SinkLoop;
-use super::partitions::{from_client, listed, to_client};
+use super::partitions::{from_client, listed, not_flushed, to_client};
 use super::room::Command;
 use crate::backoff::Backoff;
-use crate::task::TaskFailure;
+use crate::task::{Target, TaskFailure};
 
 /// Between attempts at the last commit.
 const COMMIT_RETRY: Duration = Duration::from_millis(50);
@@ -47,9 +47,38 @@ impl SinkLoop {
         let may_poll = !self.letting_go && !self.events.iter().any(is_revoked);
         self.letting_go = true;
         tracing::info!("giving back {}", listed(&owned));
-        let offsets = self.last_flush(&owned).await?;
+        let offsets = self.very_last_flush(&owned).await?;
         self.commit_last(offsets, may_poll).await;
         self.close(owned).await
+    }
+
+    /// What the task says is safe when it is told to stop: no other flush makes up for this one, so it is
+    /// tried again and again, while that may help, until the caller loses patience. A task that failed
+    /// begins anew and is not held up.
+    async fn very_last_flush(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<OffsetMap, TaskFailure> {
+        let mut backoff = Backoff::new(COMMIT_RETRY, COMMIT_RETRY_MAX);
+        while self.may_flush(partitions) && *self.setup.target.borrow() == Target::Stop {
+            match self.flush_of(partitions).await? {
+                Ok(flushed) => return Ok(flushed),
+                Err(error) if error.is_retriable() => {
+                    let wanted = self.requests.take_retry_after();
+                    let pause = wanted.unwrap_or(backoff.failed());
+                    tracing::info!(
+                        "the last flush failed, next try in {pause:.1?}: {}",
+                        error.report()
+                    );
+                    sleep(pause).await;
+                }
+                Err(error) => {
+                    not_flushed(&error);
+                    return Ok(OffsetMap::new());
+                }
+            }
+        }
+        self.last_flush(partitions).await
     }
 
     /// Commits offsets for which there is no later commit: again and again, while that may help, until

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use connect_core::{OffsetMap, TopicPartition};
+use connect_core::{ConnectError, OffsetMap, TopicPartition};
 use kafka_client::RebalanceEvent;
 
 use super::SinkLoop;
 use super::room::Command;
+use crate::state::Witness;
 use crate::task::TaskFailure;
 
 impl SinkLoop {
@@ -66,18 +67,27 @@ impl SinkLoop {
         &mut self,
         partitions: &[TopicPartition],
     ) -> Result<OffsetMap, TaskFailure> {
-        let offsets = self.offsets_of(|partition| partitions.contains(partition));
-        if offsets.is_empty() || self.flush_refused {
+        if !self.may_flush(partitions) {
             return Ok(OffsetMap::new());
         }
-        let flushed = self.flush(offsets).await?;
+        let flushed = self.flush_of(partitions).await?;
         Ok(flushed.unwrap_or_else(|error| {
-            tracing::warn!(
-                "flush failed, so their offsets are not committed: {}",
-                error.report()
-            );
+            not_flushed(&error);
             OffsetMap::new()
         }))
+    }
+
+    /// Whether something of these partitions was put, and can be flushed.
+    pub(super) fn may_flush(&self, partitions: &[TopicPartition]) -> bool {
+        !self.flush_refused && partitions.iter().any(|own| self.put.contains_key(own))
+    }
+
+    pub(super) async fn flush_of(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<Result<OffsetMap, ConnectError>, TaskFailure> {
+        self.flush(self.offsets_of(|partition| partitions.contains(partition)))
+            .await
     }
 
     /// Partitions are gone already: nothing may be committed for them.
@@ -118,11 +128,19 @@ impl SinkLoop {
             // Nothing is left to be tried again.
             self.recovered();
         }
-        for batch in complete {
-            self.put(batch).await?;
+        if !self.has_uncommitted() {
+            // Whoever has the partitions now commits for them.
+            self.setup.reporter.waiting(Witness::Commit, None);
         }
-        Ok(())
+        self.put_again(complete).await
     }
+}
+
+pub(super) fn not_flushed(error: &ConnectError) {
+    tracing::warn!(
+        "flush failed, so the offsets of what was put are not committed: {}",
+        error.report()
+    );
 }
 
 pub(super) fn to_client(partition: &TopicPartition) -> kafka_client::TopicPartition {

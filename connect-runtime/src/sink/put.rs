@@ -88,9 +88,11 @@ impl Put<'_> {
                 }
             },
         }
-        letters.extend(self.requests.take_reported());
+        let reported = self.requests.take_reported();
+        letters.extend(reported.letters());
         let delivered = deliver(letters, self.dead_letters, self.requests, self.meter);
         unless_left(reply, delivered).await??;
+        reported.safe();
         self.requests.progress();
         Ok(())
     }

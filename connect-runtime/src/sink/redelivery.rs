@@ -31,9 +31,8 @@ impl Redelivery {
         }
     }
 
-    /// Takes fetched records. Once the batch is complete, the puts to be made: the batch, and
-    /// what was fetched behind it, if anything.
-    pub(super) fn take(&mut self, fetched: Vec<FetchedBatch>) -> Vec<Vec<FetchedBatch>> {
+    /// Takes fetched records; what is to be put, once the batch is complete.
+    pub(super) fn take(&mut self, fetched: Vec<FetchedBatch>) -> Option<Whole> {
         for batch in fetched {
             let partition = TopicPartition::new(batch.topic.clone(), batch.partition);
             let Some(end) = self.missing.get(&partition).copied() else {
@@ -50,8 +49,20 @@ impl Redelivery {
         self.complete()
     }
 
+    /// What is read on from these positions has nothing of the batch any more: its records were deleted
+    /// meanwhile.
+    pub(super) fn pass(
+        &mut self,
+        position: impl Fn(&TopicPartition) -> Option<i64>,
+    ) -> Option<Whole> {
+        let waited = !self.missing.is_empty();
+        self.missing
+            .retain(|partition, end| position(partition).is_none_or(|at| at < *end));
+        if waited { self.complete() } else { None }
+    }
+
     /// These partitions are no longer the task's, so their records do not come again.
-    pub(super) fn forget(&mut self, partitions: &[TopicPartition]) -> Vec<Vec<FetchedBatch>> {
+    pub(super) fn forget(&mut self, partitions: &[TopicPartition]) -> Option<Whole> {
         let gone = |batch: &FetchedBatch| {
             let mut all = partitions.iter();
             all.any(|gone| gone.partition == batch.partition && gone.topic == batch.topic)
@@ -74,6 +85,12 @@ impl Redelivery {
         self.missing.is_empty() || self.missing.contains_key(partition)
     }
 
+    /// Whether records of this partition are still to be read for the batch, also while the task rests it:
+    /// a put comes again as it was.
+    pub(super) fn misses(&self, partition: &TopicPartition) -> bool {
+        self.missing.contains_key(partition)
+    }
+
     /// Where to read on if all this is dropped: the first offset of each partition.
     pub(super) fn starts(&self) -> OffsetMap {
         let mut starts = OffsetMap::new();
@@ -88,16 +105,24 @@ impl Redelivery {
         starts
     }
 
-    fn complete(&mut self) -> Vec<Vec<FetchedBatch>> {
+    fn complete(&mut self) -> Option<Whole> {
         if !self.missing.is_empty() {
-            return Vec::new();
+            return None;
         }
-        let puts = [
-            std::mem::take(&mut self.batch),
-            std::mem::take(&mut self.behind),
-        ];
-        puts.into_iter().filter(|put| !put.is_empty()).collect()
+        Some(Whole {
+            batch: std::mem::take(&mut self.batch),
+            behind: std::mem::take(&mut self.behind),
+        })
     }
+}
+
+/// A batch that is complete again.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Whole {
+    pub(super) batch: Vec<FetchedBatch>,
+    /// What was fetched behind it.
+    pub(super) behind: Vec<FetchedBatch>,
 }
 
 /// The part before `end`, and the part from there on.
@@ -165,12 +190,16 @@ mod tests {
     #[test]
     fn the_batch_is_whole_again_whatever_the_fetches_look_like() {
         let mut again = Redelivery::of(&[stretch(0, 3, 6), stretch(1, 0, 2)]);
-        assert!(again.take(vec![fetched(0, 3..5)]).is_empty());
-        assert!(again.take(vec![fetched(0, 5..9)]).is_empty());
-        let puts = again.take(vec![fetched(1, 0..2), fetched(2, 7..8)]);
-        assert_eq!(puts.len(), 2);
-        assert_eq!(offsets(&puts[0]), [(0, 3), (0, 4), (0, 5), (1, 0), (1, 1)]);
-        assert_eq!(offsets(&puts[1]), [(0, 6), (0, 7), (0, 8), (2, 7)]);
+        assert!(again.take(vec![fetched(0, 3..5)]).is_none());
+        assert!(again.take(vec![fetched(0, 5..9)]).is_none());
+        let whole = again
+            .take(vec![fetched(1, 0..2), fetched(2, 7..8)])
+            .unwrap();
+        assert_eq!(
+            offsets(&whole.batch),
+            [(0, 3), (0, 4), (0, 5), (1, 0), (1, 1)]
+        );
+        assert_eq!(offsets(&whole.behind), [(0, 6), (0, 7), (0, 8), (2, 7)]);
         assert!(again.is_done());
     }
 
@@ -179,21 +208,34 @@ mod tests {
         let (zero, one) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
         let mut again = Redelivery::of(&[stretch(0, 0, 2)]);
         assert!(again.may_fetch(&zero) && !again.may_fetch(&one));
-        assert_eq!(again.take(vec![fetched(0, 0..2)]).len(), 1);
+        assert!(again.misses(&zero) && !again.misses(&one));
+        let whole = again.take(vec![fetched(0, 0..2)]).unwrap();
+        assert!(whole.behind.is_empty());
         assert!(again.may_fetch(&one));
     }
 
     #[test]
     fn partitions_that_went_away_are_not_waited_for() {
         let mut again = Redelivery::of(&[stretch(0, 0, 2), stretch(1, 0, 2)]);
-        assert!(again.take(vec![fetched(0, 0..3)]).is_empty());
+        assert!(again.take(vec![fetched(0, 0..3)]).is_none());
         assert_eq!(
             again.starts(),
             OffsetMap::from([(TopicPartition::new("t", 0), 0)])
         );
-        let puts = again.forget(&[TopicPartition::new("t", 1)]);
-        assert_eq!(offsets(&puts[0]), [(0, 0), (0, 1)]);
-        assert_eq!(offsets(&puts[1]), [(0, 2)]);
+        let whole = again.forget(&[TopicPartition::new("t", 1)]).unwrap();
+        assert_eq!(offsets(&whole.batch), [(0, 0), (0, 1)]);
+        assert_eq!(offsets(&whole.behind), [(0, 2)]);
+    }
+
+    #[test]
+    fn records_that_were_deleted_are_not_waited_for() {
+        let mut again = Redelivery::of(&[stretch(0, 0, 2), stretch(1, 0, 2)]);
+        assert!(again.take(vec![fetched(0, 0..2)]).is_none());
+        assert!(again.pass(|_| None).is_none(), "nobody knows yet");
+        assert!(again.pass(|_| Some(1)).is_none());
+        let whole = again.pass(|_| Some(2)).unwrap();
+        assert_eq!(offsets(&whole.batch), [(0, 0), (0, 1)]);
+        assert!(again.is_done() && again.pass(|_| Some(9)).is_none());
     }
 
     #[test]
@@ -201,7 +243,10 @@ mod tests {
         let mut again = Redelivery::of(&[stretch(0, 0, 10)]);
         let mut gap = fetched(0, 0..2);
         gap.next_offset = 10;
-        assert_eq!(again.take(vec![gap]).len(), 1);
+        assert_eq!(
+            offsets(&again.take(vec![gap]).unwrap().batch),
+            [(0, 0), (0, 1)]
+        );
         assert!(again.is_done());
     }
 }

@@ -1,6 +1,6 @@
 //! What a sink task asked for through its context, until the loop has done it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +31,38 @@ pub(super) struct SinkRequests {
     open: Mutex<Requests>,
     assignment: Mutex<BTreeSet<TopicPartition>>,
     tolerance: Arc<Tolerance>,
-    /// Letters about the records that the task has reported.
-    reported: Mutex<Vec<ProducerRecord>>,
+    /// Letters about the records that the task has reported, until they are safe. A record that is
+    /// reported with every attempt at its put has one.
+    reported: Mutex<Letters>,
+}
+
+/// By the place that each record was read from.
+type Letters = BTreeMap<(TopicPartition, i64), ProducerRecord>;
+
+/// Letters on their way to the dead letter queue. Those that are not known to be safe when this is
+/// dropped wait for the next time: their records may be covered by any offset that is committed.
+pub(super) struct Reported<'a> {
+    requests: &'a SinkRequests,
+    letters: Letters,
+}
+
+impl Reported<'_> {
+    pub(super) fn letters(&self) -> impl Iterator<Item = ProducerRecord> {
+        self.letters.values().cloned()
+    }
+
+    pub(super) fn safe(mut self) {
+        self.letters.clear();
+    }
+}
+
+impl Drop for Reported<'_> {
+    fn drop(&mut self) {
+        let mut open = self.requests.reported.lock();
+        for (place, letter) in std::mem::take(&mut self.letters) {
+            open.entry(place).or_insert(letter);
+        }
+    }
 }
 
 impl SinkRequests {
@@ -69,8 +99,11 @@ impl SinkRequests {
     }
 
     /// Letters that have to be safe before anything more is committed.
-    pub(super) fn take_reported(&self) -> Vec<ProducerRecord> {
-        std::mem::take(&mut self.reported.lock())
+    pub(super) fn take_reported(&self) -> Reported<'_> {
+        Reported {
+            requests: self,
+            letters: std::mem::take(&mut self.reported.lock()),
+        }
     }
 
     /// Whether so few records fail that the task may go on.
@@ -144,7 +177,8 @@ impl SinkControl for SinkRequests {
             }
         };
         match decided {
-            Ok(letter) => self.reported.lock().extend(letter),
+            Ok(Some(letter)) => drop(self.reported.lock().insert((partition, offset), letter)),
+            Ok(None) => {}
             Err(failure) => return Err(ConnectError::record(failure.message)),
         }
         Ok(())

@@ -1,10 +1,12 @@
 //! Puts and flushes that were not taken: read again, tried again.
 
-use connect_core::{ConnectError, OffsetMap};
+use connect_core::{ConnectError, OffsetMap, TopicPartition};
+use kafka_client::FetchedBatch;
 use tokio::time::Instant;
 
 use super::partitions::to_client;
-use super::redelivery::Redelivery;
+use super::redelivery::{Redelivery, Whole};
+use super::wishes::read_again;
 use super::{InFlight, SinkLoop};
 use crate::state::Witness;
 use crate::task::TaskFailure;
@@ -31,6 +33,45 @@ impl SinkLoop {
             }
         }
         Ok(())
+    }
+
+    /// Puts a batch that is complete again, and what was fetched behind it, but for partitions that the
+    /// task rests.
+    pub(super) async fn put_again(&mut self, whole: Option<Whole>) -> Result<(), TaskFailure> {
+        let Some(Whole { batch, mut behind }) = whole else {
+            return Ok(());
+        };
+        if !batch.is_empty() {
+            self.put(batch).await?;
+        }
+        let resting = |batch: &mut FetchedBatch| {
+            let partition = TopicPartition::new(batch.topic.clone(), batch.partition);
+            self.paused_by_task.contains(&partition)
+        };
+        let later = behind.extract_if(.., resting).collect();
+        read_again(&mut self.consumer, later)?;
+        match behind.is_empty() {
+            true => Ok(()),
+            false => self.put(behind).await,
+        }
+    }
+
+    /// Records of a put may be gone from the log when it is made again; nobody waits for them, then.
+    pub(super) async fn pass_what_was_deleted(&mut self) -> Result<(), TaskFailure> {
+        if self.redelivery.is_done() {
+            return Ok(());
+        }
+        let consumer = &self.consumer;
+        let whole = self.redelivery.pass(|partition| {
+            let partition = to_client(partition);
+            let position = consumer.position(&partition);
+            position.filter(|_| !consumer.holds(&partition))
+        });
+        if whole.as_ref().is_some_and(|whole| whole.batch.is_empty()) {
+            // Nothing is left of the put that failed.
+            self.recovered();
+        }
+        self.put_again(whole).await
     }
 
     pub(super) fn wait_to_retry(&mut self, what: &str, error: &ConnectError) {

@@ -173,8 +173,13 @@ async fn deliver_reported(
     dead_letters: Option<&Weak<DeadLetterQueue>>,
     meter: &TaskMeter,
 ) -> Result<(), ConnectError> {
-    let delivered = deliver(requests.take_reported(), dead_letters, requests, meter).await;
-    delivered.map_err(|failure| ConnectError::fatal(failure.message))
+    let reported = requests.take_reported();
+    let letters = reported.letters().collect();
+    deliver(letters, dead_letters, requests, meter)
+        .await
+        .map_err(|failure| ConnectError::fatal(failure.message))?;
+    reported.safe();
+    Ok(())
 }
 
 /// A loop that is gone needs no answer.

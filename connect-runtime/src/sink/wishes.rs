@@ -23,9 +23,8 @@ impl SinkLoop {
             self.round += 1;
         }
         for (partition, offset) in requests.seek {
-            for batch in self.redelivery.forget(std::slice::from_ref(&partition)) {
-                self.put(batch).await?;
-            }
+            let whole = self.redelivery.forget(std::slice::from_ref(&partition));
+            self.put_again(whole).await?;
             if self.owned.contains(&partition) {
                 self.consumer.seek(&to_client(&partition), offset)?;
                 self.put.insert(partition, (offset, None));
@@ -47,7 +46,7 @@ impl SinkLoop {
             false => self
                 .owned
                 .iter()
-                .filter(|own| self.paused_by_task.contains(own) || !self.redelivery.may_fetch(own))
+                .filter(|own| !self.redelivery.may_fetch(own) || self.rests(own))
                 .cloned()
                 .collect(),
         };
@@ -59,6 +58,11 @@ impl SinkLoop {
         self.consumer.pause(&pause);
         self.consumer.resume(&resume);
         self.paused = wanted;
+    }
+
+    /// Whether the task wants nothing of a partition now, of which it has to have nothing.
+    fn rests(&self, partition: &TopicPartition) -> bool {
+        self.paused_by_task.contains(partition) && !self.redelivery.misses(partition)
     }
 
     /// What had been fetched of a partition before it was paused is read again later.

@@ -19,7 +19,7 @@ use connect_core::{SourcePosition, SourceTaskContext};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use kafka_client::{Client, ClientError, DeliveryError, Producer};
+use kafka_client::{Client, ClientError, DeliveryError, ErrorCode, Producer};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
@@ -32,7 +32,7 @@ use crate::offsets::Unproven;
 use crate::pace::Pace;
 use crate::room::Room;
 use crate::state::{State, Witness};
-use crate::task::{Control, Setup, Target, TaskFailure, next_stop, next_target};
+use crate::task::{Cause, Control, Setup, Target, TaskFailure, next_stop, next_target};
 use crate::tolerance::{Tolerance, ensure_topic};
 use crate::transforms::Transforms;
 use outlet::{OneSend, Outlet, Sent};
@@ -217,6 +217,23 @@ impl OnTheWay {
     }
 }
 
+/// Whether a record was not taken because of what it is; an outage is no bad record.
+fn is_about_the_record(reason: &ClientError) -> bool {
+    match reason {
+        ClientError::RecordTooLarge { .. }
+        | ClientError::Encode { .. }
+        | ClientError::UnknownPartition { .. } => true,
+        ClientError::Broker { code, .. } => matches!(
+            *code,
+            ErrorCode::MESSAGE_TOO_LARGE
+                | ErrorCode::RECORD_LIST_TOO_LARGE
+                | ErrorCode::INVALID_TIMESTAMP
+                | ErrorCode::INVALID_RECORD
+        ),
+        _ => false,
+    }
+}
+
 impl SourceLoop {
     async fn run(
         self,
@@ -318,7 +335,7 @@ impl SourceLoop {
                             self.unproven.lock().add(&topic, &delivered);
                             self.note_topic(&topic);
                         }
-                        Err(error) => self.undelivered(&error)?,
+                        Err(error) => self.undelivered(&topic, &error)?,
                     }
                     self.submitted.lock().acknowledge(ticket);
                     self.acknowledged();
@@ -397,26 +414,41 @@ impl SourceLoop {
         }
     }
 
-    fn undelivered(&self, error: &DeliveryError) -> Result<(), TaskFailure> {
-        let lost = |(_, error): &(usize, ClientError)| {
-            matches!(error, ClientError::AcknowledgedLost { .. })
-        };
-        let count = error.failures.len();
-        let errors = &self.setup.meter.errors;
-        if error.failures.iter().any(lost) {
+    /// Decides about records that brokers did not take: skipped if they are bad and bad records are,
+    /// otherwise the end of the task, whose successor reads them again.
+    fn undelivered(&self, topic: &str, error: &DeliveryError) -> Result<(), TaskFailure> {
+        let reasons = || error.failures.iter().map(|(_, reason)| reason);
+        let lost = |reason: &ClientError| matches!(reason, ClientError::AcknowledgedLost { .. });
+        if reasons().any(lost) {
             self.lost.store(true, Ordering::Release);
             return Err(TaskFailure::fresh_start(error.to_string()));
         }
-        errors.failed(count, self.setup.connector.errors.tolerate_all);
-        if self.setup.connector.errors.tolerate_all {
-            if self.setup.connector.errors.log {
-                for (_, reason) in &error.failures {
+        // A record whose letter is not safe would be gone without a trace.
+        if self.is_for_dead_letters(topic) {
+            return Err(TaskFailure::new(format!(
+                "bad records could not be written to the dead letter queue \"{topic}\": {error}"
+            )));
+        }
+        let policy = &self.setup.connector.errors;
+        let skips = policy.tolerate_all && reasons().all(is_about_the_record);
+        let errors = &self.setup.meter.errors;
+        errors.failed(error.failures.len(), skips);
+        if skips {
+            if policy.log {
+                for reason in reasons() {
                     tracing::error!("skipped a record that could not be produced: {reason}");
                 }
             }
             return Ok(());
         }
-        Err(TaskFailure::new(error.to_string()))
+        let why = reasons().find(|reason| !is_about_the_record(reason));
+        let cause = why.map_or(Cause::Crash, |reason| {
+            TaskFailure::from(reason.clone()).cause
+        });
+        Err(TaskFailure {
+            cause,
+            ..TaskFailure::new(error.to_string())
+        })
     }
 
     /// Ends only when nothing may be committed any more.
@@ -454,6 +486,7 @@ impl SourceLoop {
         }
         let failure = match stored {
             Ok(Ok(())) => {
+                self.setup.reporter.waiting(Witness::Commit, None);
                 self.tell_committed(taken.stored());
                 return Ok(());
             }
@@ -465,6 +498,8 @@ impl SourceLoop {
             Err(_) => format!("it took longer than offset.flush.timeout.ms ({limit:?})"),
         };
         tracing::warn!("offsets could not be committed, they are tried again later: {failure}");
+        let waits = format!("offsets could not be committed: {failure}");
+        self.setup.reporter.waiting(Witness::Commit, Some(waits));
         self.news.notify_one();
         Ok(())
     }

@@ -181,13 +181,18 @@ async fn is_missing(path: &Path) -> bool {
 
 /// Does what a changed file asks for.
 async fn apply(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     file: &mut ConnectorFile,
     names: &[String],
     strict: bool,
 ) -> Outcome {
-    let names = names.iter().map(String::as_str);
-    let understood = understand(&file.content, names, worker.config());
+    let (content, names, reader) = (file.content.clone(), names.to_vec(), Arc::clone(worker));
+    // What its references stand for may be on a slow disk.
+    let understood = platform::blocking::run(move || {
+        let names = names.iter().map(String::as_str);
+        understand(&content, names, reader.config())
+    });
+    let understood = understood.await;
     let accepted = understood.and_then(|(config, notes)| {
         accept(strict, notes)?;
         Ok(config)

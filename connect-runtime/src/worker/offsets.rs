@@ -102,7 +102,7 @@ impl Worker {
     /// Notes what is about to be changed, and what was there before.
     async fn note_change(
         &self,
-        config: &ConnectorConfig,
+        config: &Arc<ConnectorConfig>,
         changes: &OffsetChanges,
         reset: bool,
     ) -> Result<(), WorkerError> {
@@ -236,7 +236,7 @@ impl Worker {
 
     async fn change_sink(
         &self,
-        config: &ConnectorConfig,
+        config: &Arc<ConnectorConfig>,
         changes: &SinkChanges,
     ) -> Result<(), WorkerError> {
         let latest: BTreeMap<TopicPartition, Option<i64>> = changes
@@ -252,7 +252,8 @@ impl Worker {
             }
         }
         let name = &config.name;
-        let group = self.group_of(config);
+        let group = self.group_of(config).await;
+        let group = group.map_err(|error| group_failed(name, &error))?;
         let admin = self.shared.offsets.client().admin();
         if !set.is_empty() {
             let altered = admin.alter_group_offsets(&group, &set).await;
@@ -276,10 +277,12 @@ impl Worker {
         Ok(())
     }
 
-    async fn delete_group(&self, config: &ConnectorConfig) -> Result<(), WorkerError> {
+    async fn delete_group(&self, config: &Arc<ConnectorConfig>) -> Result<(), WorkerError> {
         let name = &config.name;
+        let group = self.group_of(config).await;
+        let group = group.map_err(|error| group_failed(name, &error))?;
         let admin = self.shared.offsets.client().admin();
-        let deleted = admin.delete_groups(&[self.group_of(config)]).await;
+        let deleted = admin.delete_groups(&[group]).await;
         for (_, outcome) in deleted.map_err(|error| group_failed(name, &error))? {
             match outcome {
                 Err(error) if error.code() == Some(ErrorCode::GROUP_ID_NOT_FOUND) => {}
@@ -339,12 +342,12 @@ impl Worker {
     /// Asks a fresh connector what it thinks of new offsets.
     async fn ask(
         &self,
-        config: &ConnectorConfig,
+        config: &Arc<ConnectorConfig>,
         changes: OffsetChanges,
     ) -> Result<bool, WorkerError> {
         let name = &config.name;
         // With what references stand for now: it may have rested for long.
-        let asked = config.fresh(&self.shared.config);
+        let asked = self.shared.fresh(config).await;
         let asked = asked.map_err(|problems| failed(name, problems.to_string()))?;
         let work = async move {
             let connector = connect_core::plugin::find(&asked.class)?.create();

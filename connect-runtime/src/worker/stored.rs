@@ -46,7 +46,7 @@ impl Worker {
             if taken.contains(&name) {
                 continue;
             }
-            let (config, refused) = self.read_stored(&source, &name, stored);
+            let (config, refused) = self.read_stored(&source, &name, stored).await;
             if let Some(config) = config {
                 self.add(config.clone(), None).await?;
                 restored.started.push(Arc::new(config));
@@ -58,7 +58,7 @@ impl Worker {
         Ok(restored)
     }
 
-    fn read_stored(
+    async fn read_stored(
         &self,
         source: &str,
         name: &str,
@@ -67,7 +67,7 @@ impl Worker {
         let Stored { mut config, target } = stored;
         config.insert("name".to_owned(), name.to_owned());
         let settings = Settings::from_map(source, &config);
-        let (config, refused) = match ConnectorConfig::read(&settings, self.config()) {
+        let (config, refused) = match self.read(settings).await {
             Ok((config, notes)) => {
                 for note in notes {
                     tracing::info!("{note}");

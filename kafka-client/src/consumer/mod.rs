@@ -334,6 +334,14 @@ impl Consumer {
             .map(|position| position.offset)
     }
 
+    /// Whether records of the partition are here that no `poll` has returned yet; its position is behind
+    /// them already.
+    #[must_use]
+    pub fn holds(&self, partition: &TopicPartition) -> bool {
+        let mut ready = self.ready.iter();
+        ready.any(|batch| batch.partition == partition.partition && batch.topic == partition.topic)
+    }
+
     /// The partition's high watermark, as of the last fetch.
     #[must_use]
     pub fn high_watermark(&self, partition: &TopicPartition) -> Option<i64> {
