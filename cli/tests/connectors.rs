@@ -323,7 +323,7 @@ fn what_is_not_understood_has_an_exit_code_of_its_own() {
         vec!["connectors", "pause"],
         vec!["connectors", "restart", "a", "--task", "0", "--only-failed"],
         vec!["connectors", "list", "-o", "xml"],
-        vec!["connectors", "list", "--url", "https://a"],
+        vec!["connectors", "list", "--url", "ftp://a"],
     ] {
         let run = connect(&arguments);
         assert_eq!(run.code, 2, "{arguments:?}: {}", run.stderr);

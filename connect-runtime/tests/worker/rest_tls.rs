@@ -237,7 +237,7 @@ async fn what_cannot_secure_a_listener_is_refused_with_the_way_out() {
     let encrypted = key.replace(" PRIVATE", " ENCRYPTED PRIVATE");
     for (bytes, expected) in [
         (key.as_bytes(), "has no certificate (\"BEGIN CERTIFICATE\")"),
-        (server[key.len()..].as_bytes(), "has no private key"),
+        (&server.as_bytes()[key.len()..], "has no private key"),
         (
             server.replace(key, &encrypted).as_bytes(),
             "openssl pkey -in OLD -out NEW",
