@@ -150,6 +150,11 @@ impl Board {
         self.sender.borrow().clone()
     }
 
+    /// One of them, without a copy of all.
+    pub(crate) fn status_of(&self, name: &str) -> Option<ConnectorStatus> {
+        self.sender.borrow().get(name).cloned()
+    }
+
     pub(crate) fn watch(&self) -> watch::Receiver<WorkerStatus> {
         self.sender.subscribe()
     }

@@ -25,7 +25,7 @@ use crate::history::History;
 use crate::metrics::{Names, page};
 use crate::offsets::OffsetStore;
 use crate::place::Place;
-use crate::state::{Board, WorkerStatus};
+use crate::state::{Board, ConnectorStatus, WorkerStatus};
 use crate::task::{Shared, Target};
 use crate::topics::UsedTopics;
 
@@ -447,6 +447,11 @@ impl Worker {
     #[must_use]
     pub fn status(&self) -> WorkerStatus {
         self.board.status()
+    }
+
+    /// How one connector is.
+    pub(crate) fn status_of(&self, connector: &str) -> Option<ConnectorStatus> {
+        self.board.status_of(connector)
     }
 
     /// How everything is, with every change.

@@ -20,7 +20,7 @@ pub(super) async fn show(
 
 /// The status of one connector.
 pub(super) fn of(rest: &Rest, name: &str) -> Option<ConnectorStatus> {
-    rest.worker.status().remove(name)
+    rest.worker.status_of(name)
 }
 
 /// Kafka's `ConnectorStateInfo`.
