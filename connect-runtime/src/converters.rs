@@ -91,6 +91,19 @@ impl Converters {
             true => Vec::new(),
             false => self.headers_to_producer(&topic, headers)?,
         };
+        let timestamp = match timestamp {
+            // How Kafka's protocol says that there is none.
+            Some(-1) => None,
+            Some(ms) if ms < 0 => {
+                let error = ConnectError::record(format!(
+                    "expected a timestamp of at least 0, got {ms}; without one the time of sending is \
+                     taken"
+                ));
+                let bad = self.value.failed(Stage::ValueConverter, error);
+                return Err(bad.context(format_args!("record for topic \"{topic}\"")));
+            }
+            timestamp => timestamp,
+        };
         Ok(ProducerRecord {
             partition,
             timestamp,

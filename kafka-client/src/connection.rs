@@ -34,6 +34,8 @@ const QUEUE: usize = 64;
 const FIRST_RESERVE: usize = 4 * 1024 * 1024;
 /// The read buffer when nothing larger is expected.
 const READ_BUFFER: usize = 64 * 1024;
+/// What a connection that waits for an answer has ready: many of them wait nearly all the time.
+const WAITING_BUFFER: usize = 4 * 1024;
 
 /// A handle; clones share the connection.
 #[derive(Clone, Debug)]
@@ -459,7 +461,7 @@ async fn read_responses(
     activity: &Mutex<Instant>,
     limit: usize,
 ) -> io::Error {
-    let mut buffer = BytesMut::with_capacity(READ_BUFFER);
+    let mut buffer = BytesMut::with_capacity(WAITING_BUFFER);
     loop {
         let frame = match read_frame(&mut reader, &mut buffer, limit).await {
             Ok(frame) => frame,
@@ -499,7 +501,7 @@ async fn read_frame(
 ) -> io::Result<Bytes> {
     let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "the broker closed it");
     while buffer.len() < 4 {
-        buffer.reserve(READ_BUFFER);
+        buffer.reserve(WAITING_BUFFER);
         if reader.read_buf(buffer).await? == 0 {
             return Err(closed());
         }

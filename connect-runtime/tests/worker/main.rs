@@ -1,6 +1,7 @@
 //! A worker with an embedded broker, and connectors that behave and misbehave.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod behaviours;
 mod client_overrides;
 mod connectors;
 mod dead_letters;

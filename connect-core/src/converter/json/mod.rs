@@ -11,7 +11,7 @@ mod write;
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -59,19 +59,16 @@ struct Expected {
     names: Names,
 }
 
-/// Memory for many records at once, so that none has to be asked for each.
+/// Where a record is written before it gets memory of its own, once and of its size.
 #[derive(Debug, Default)]
 struct Room {
-    /// One record while it is written.
     record: Vec<u8>,
-    /// Records are parts of it.
-    chunk: BytesMut,
     /// The last schema that was written, and its JSON.
     schema: Option<(SchemaRef, Bytes)>,
 }
 
-/// How much memory is asked for at once; a record that is kept keeps all of it.
-const CHUNK_BYTES: usize = 16 * 1024;
+/// How much of a room is kept for the next record.
+const ROOM_BYTES_MAX: usize = 16 * 1024;
 /// The longest beginning of an envelope that is kept to be compared.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 
@@ -185,7 +182,6 @@ impl Converter for JsonConverter {
         let mut room = lock(&self.room);
         let Room {
             record: out,
-            chunk,
             schema: last,
         } = &mut *room;
         out.clear();
@@ -208,15 +204,11 @@ impl Converter for JsonConverter {
         if self.schemas_enable {
             out.push(b'}');
         }
-        if out.len() > CHUNK_BYTES / 4 {
-            // Has memory of its own, and takes what it was written into along.
-            return Ok(Some(Bytes::from(std::mem::take(out))));
-        }
-        if chunk.capacity() < out.len() {
-            chunk.reserve(CHUNK_BYTES);
-        }
-        chunk.extend_from_slice(out);
-        Ok(Some(chunk.split().freeze()))
+        let bytes = Bytes::copy_from_slice(out);
+        // A large record is no reason to keep its memory.
+        out.clear();
+        out.shrink_to(ROOM_BYTES_MAX);
+        Ok(Some(bytes))
     }
 
     fn to_connect(
