@@ -16,10 +16,10 @@ class Request:
 
 
 class Until:
-    """Waits until a resource is as `holds` wants it."""
+    """Waits until a resource is as `holds` wants it, and has been for `steady` seconds."""
 
-    def __init__(self, what, path, holds):
-        self.what, self.path, self.holds = what, path, holds
+    def __init__(self, what, path, holds, steady):
+        self.what, self.path, self.holds, self.steady = what, path, holds, steady
 
 
 class Catalogue:
@@ -39,15 +39,15 @@ class Catalogue:
         self.names.add(name)
         self.steps.append(Request(name, method, path, body, headers))
 
-    def until(self, what, path, holds):
-        self.steps.append(Until(what, path, holds))
+    def until(self, what, path, holds, steady=0):
+        self.steps.append(Until(what, path, holds, steady))
 
-    def until_state(self, connector, state, tasks):
+    def until_state(self, connector, state, tasks, steady=0):
         def holds(status):
             states = [task["state"] for task in status.get("tasks", [])]
             return status.get("connector", {}).get("state") == state and states == tasks
         path = f"/connectors/{quoted(connector)}/status"
-        self.until(f"{connector} is {state} with tasks {tasks}", path, holds)
+        self.until(f"{connector} is {state} with tasks {tasks}", path, holds, steady)
 
 
     def until_connector(self, connector, state):
@@ -606,14 +606,15 @@ def failures(c):
         c.add("GET", f"/connectors/broken{part}", what="failed task")
     c.add("POST", "/connectors/broken/restart?onlyFailed=true", what="failed task")
     c.until_state("broken", "RUNNING", ["FAILED"])
+    # The state of before is shown for a moment after a restart.
     c.add("POST", "/connectors/broken/restart?includeTasks=true&onlyFailed=true", what="failed task")
-    c.until_state("broken", "RUNNING", ["FAILED"])
+    c.until_state("broken", "RUNNING", ["FAILED"], steady=2)
     c.add("POST", "/connectors/broken/restart?includeTasks=true", what="failed task")
-    c.until_state("broken", "RUNNING", ["FAILED"])
+    c.until_state("broken", "RUNNING", ["FAILED"], steady=2)
     c.add("POST", "/connectors/broken/restart", what="failed task")
     c.until_state("broken", "RUNNING", ["FAILED"])
     c.add("POST", "/connectors/broken/tasks/0/restart", what="failed task")
-    c.until_state("broken", "RUNNING", ["FAILED"])
+    c.until_state("broken", "RUNNING", ["FAILED"], steady=2)
     c.add("PUT", "/connectors/broken/pause", what="failed task")
     c.until_connector("broken", "PAUSED")
     c.add("GET", "/connectors/broken/status", what="failed task, paused")

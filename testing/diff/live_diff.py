@@ -55,15 +55,19 @@ def explanations():
 
 def wait(worker, step):
     """Whether what is waited for has come; otherwise the last answer."""
-    begun = time.monotonic()
+    begun, since = time.monotonic(), None
     while True:
         answer = worker.send("GET", step.path, None, (("Accept", "application/json"),))
         try:
             body = json.loads(answer.body)
         except ValueError:
             body = {}
-        if answer.status == 200 and step.holds(body):
-            return "yes"
+        if answer.status != 200 or not step.holds(body):
+            since = None
+        else:
+            since = since or time.monotonic()
+            if time.monotonic() - since >= step.steady:
+                return "yes"
         if time.monotonic() - begun > PATIENCE:
             return f"not after {PATIENCE} s: {answer.status} {show(body)}"
         time.sleep(0.05)

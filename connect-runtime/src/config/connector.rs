@@ -165,13 +165,13 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "transforms",
         Kind::List,
-        Some(""),
+        None,
         "Names for the transforms that records pass, in this order; transforms.<name>.type is the class of each.",
     ),
     Key::new(
         "predicates",
         Kind::List,
-        Some(""),
+        None,
         "Names for the predicates that transforms.<name>.predicate may refer to; predicates.<name>.type is the class of each.",
     ),
     Key::without_effect("connector.plugin.version", COMPILED_IN),
@@ -192,13 +192,13 @@ pub const SINK_KEYS: &[Key] = &[
     Key::new(
         "topics",
         Kind::List,
-        Some(""),
+        None,
         "The topics to read, separated by commas.",
     ),
     Key::new(
         "topics.regex",
         Kind::AnyText,
-        Some(""),
+        None,
         "A regular expression for the topics to read.",
     ),
 ];

@@ -96,6 +96,10 @@ pub(super) fn arrange(definition: &mut ConfigDef) {
         match shown.name {
             // A class by any of its names is text to Kafka, and that of a connector is no more.
             "connector.class" => key.kind = ConfigType::String,
+            // Nothing, which Kafka has as empty text.
+            "transforms" | "predicates" | "topics" | "topics.regex" => {
+                key.default = Some(String::new());
+            }
             // What these would be by default where they have an effect.
             "config.action.reload" => key.default = Some("restart".to_owned()),
             "exactly.once.support" => key.default = Some("requested".to_owned()),
