@@ -2,8 +2,8 @@
 //!
 //! Every request says name and password. The first time, a stored hash makes checking them slow; then
 //! a seal of the right password is remembered, which is quick. Wrong ones are always slow, whether there
-//! is such a user or not, and are checked one at a time: whoever tries many gets nowhere, takes one
-//! processor at most, and delays only others who come for the first time.
+//! is such a user or not, and are checked one at a time: whoever tries many takes one processor at most,
+//! and delays only others who come for the first time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -35,7 +35,7 @@ pub(super) struct Gate {
     /// What unknown users are checked against, so that this takes as long as for others.
     nobody: Option<PasswordHash>,
     /// One password is checked at a time.
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     open_health: bool,
 }
 
@@ -72,7 +72,7 @@ impl Gate {
             Arc::new(Self {
                 users,
                 nobody,
-                turn: Semaphore::new(1),
+                turn: Arc::new(Semaphore::new(1)),
                 open_health,
             })
         })
@@ -87,7 +87,8 @@ impl Gate {
         {
             return Ok((name, user.role));
         }
-        let Ok(Ok(_turn)) = timeout(CHECK_TIMEOUT, self.turn.acquire()).await else {
+        let turn = Arc::clone(&self.turn).acquire_owned();
+        let Ok(Ok(turn)) = timeout(CHECK_TIMEOUT, turn).await else {
             return Err(Refused::Busy);
         };
         let hash = user.and_then(|user| user.hash.as_ref());
@@ -95,8 +96,11 @@ impl Gate {
             sleep(GUESS_PAUSE).await;
             return Err(Refused::Unknown);
         };
-        let seal =
-            platform::blocking::run(move || hash.is_of(&password).then(|| Seal::of(&password)));
+        let seal = platform::blocking::run(move || {
+            // Until it is checked, also when the client has gone meanwhile.
+            let _turn = turn;
+            hash.is_of(&password).then(|| Seal::of(&password))
+        });
         match (user, seal.await) {
             (Some(user), Some(seal)) => {
                 user.seal.get_or_init(|| seal);
