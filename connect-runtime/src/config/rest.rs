@@ -235,7 +235,7 @@ impl RestConfig {
             None => AdminListeners::WithOthers,
             Some(_) => AdminListeners::Apart(addresses(reader, settings, ADMIN)),
         };
-        let mut config = Self {
+        let config = Self {
             configured: settings.text(LISTENERS).is_some(),
             remote: reader.boolean(REMOTE),
             users: users::read(reader, settings),
@@ -248,6 +248,14 @@ impl RestConfig {
             listeners,
             admin,
         };
+        for admin in config.admin.own() {
+            if admin.port != 0 && config.listeners.contains(admin) {
+                let message = format!(
+                    "\"{admin}\" is one of {LISTENERS}; leave {ADMIN} out to have everything there"
+                );
+                reader.problems.push(settings.problem(ADMIN, message));
+            }
+        }
         config.refuse_open_doors(reader, settings);
         check_extensions(reader, settings);
         if config.open_health && config.users.is_empty() {
@@ -259,7 +267,7 @@ impl RestConfig {
     }
 
     /// A listener that other machines can reach must ask who they are, unless the user insists.
-    fn refuse_open_doors(&mut self, reader: &mut TableReader<'_>, settings: &Settings) {
+    fn refuse_open_doors(&self, reader: &mut TableReader<'_>, settings: &Settings) {
         let doors = [
             (LISTENERS, self.listeners.as_slice(), &self.tls),
             (ADMIN, self.admin.own(), &self.admin_tls),
@@ -481,6 +489,10 @@ mod tests {
             (
                 &[("listeners", "http://localhost:1,http://localhost:1")],
                 "twice",
+            ),
+            (
+                &[(ADMIN, "http://127.0.0.1:8083")],
+                "\"http://127.0.0.1:8083\" is one of listeners",
             ),
             (
                 &[("access.control.allow.origin", "https://(")],

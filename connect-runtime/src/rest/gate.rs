@@ -2,23 +2,27 @@
 //!
 //! Every request says name and password. The first time, a stored hash makes checking them slow; then
 //! a seal of the right password is remembered, which is quick. Wrong ones are always slow, whether there
-//! is such a user or not, and are checked one at a time: whoever tries many gets nowhere, takes one
-//! processor at most, and delays only others who come for the first time.
+//! is such a user or not, and are checked one at a time: whoever tries many takes one processor at most,
+//! and delays only others who come for the first time.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::Failure;
+use super::serving::Peer;
 use crate::config::{Role, Users};
 use crate::password::{Password, PasswordHash, Seal};
 
@@ -28,6 +32,8 @@ const CHALLENGE: HeaderValue =
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a wrong password costs where there is no hash to make it slow.
 const GUESS_PAUSE: Duration = Duration::from_millis(100);
+/// How often wrong ones are logged at most.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Who may come in.
 pub(super) struct Gate {
@@ -35,8 +41,18 @@ pub(super) struct Gate {
     /// What unknown users are checked against, so that this takes as long as for others.
     nobody: Option<PasswordHash>,
     /// One password is checked at a time.
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     open_health: bool,
+    refusals: Mutex<Refusals>,
+}
+
+/// Wrong names and passwords, for the log, which nobody may flood.
+#[derive(Default)]
+struct Refusals {
+    /// When the last one was told.
+    told: Option<Instant>,
+    /// How many were not told since.
+    silent: u64,
 }
 
 struct Known {
@@ -44,6 +60,19 @@ struct Known {
     hash: Option<PasswordHash>,
     /// Of the right password, once it was there.
     seal: OnceLock<Seal>,
+}
+
+impl Refusals {
+    /// Whether this one is told: if so, how many were not before it.
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        let since = self.told.map(|told| now.duration_since(told));
+        if since.is_some_and(|since| since < TELL_INTERVAL) {
+            self.silent += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.silent))
+    }
 }
 
 /// Why somebody does not come in.
@@ -72,8 +101,9 @@ impl Gate {
             Arc::new(Self {
                 users,
                 nobody,
-                turn: Semaphore::new(1),
+                turn: Arc::new(Semaphore::new(1)),
                 open_health,
+                refusals: Mutex::default(),
             })
         })
     }
@@ -87,7 +117,8 @@ impl Gate {
         {
             return Ok((name, user.role));
         }
-        let Ok(Ok(_turn)) = timeout(CHECK_TIMEOUT, self.turn.acquire()).await else {
+        let turn = Arc::clone(&self.turn).acquire_owned();
+        let Ok(Ok(turn)) = timeout(CHECK_TIMEOUT, turn).await else {
             return Err(Refused::Busy);
         };
         let hash = user.and_then(|user| user.hash.as_ref());
@@ -95,8 +126,11 @@ impl Gate {
             sleep(GUESS_PAUSE).await;
             return Err(Refused::Unknown);
         };
-        let seal =
-            platform::blocking::run(move || hash.is_of(&password).then(|| Seal::of(&password)));
+        let seal = platform::blocking::run(move || {
+            // Until it is checked, also when the client has gone meanwhile.
+            let _turn = turn;
+            hash.is_of(&password).then(|| Seal::of(&password))
+        });
         match (user, seal.await) {
             (Some(user), Some(seal)) => {
                 user.seal.get_or_init(|| seal);
@@ -107,8 +141,27 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Says who gives wrong names and passwords; not which, because people put one where the other
+    /// belongs.
+    fn tell_refusal(&self, peer: SocketAddr) {
+        let Some(silent) = self.refusals.lock().tell(Instant::now()) else {
+            return;
+        };
+        tracing::warn!(
+            "the REST interface refused a request from {peer}, whose name or password is wrong, and \
+             {silent} more before"
+        );
+    }
+}
+
 /// Lets a request through that somebody sends who may.
-pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(gate): State<Arc<Gate>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
     let reads = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
@@ -130,6 +183,10 @@ pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next:
         )
         .into_response(),
         Err(Refused::Unknown) => {
+            // Browsers and commands ask without a name first.
+            if request.headers().contains_key(header::AUTHORIZATION) {
+                gate.tell_refusal(peer);
+            }
             let message = "User cannot access the resource.";
             let mut response = Failure::new(StatusCode::UNAUTHORIZED, message).into_response();
             let headers = response.headers_mut();
@@ -162,6 +219,18 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         credentials(&headers)
+    }
+
+    #[test]
+    fn whoever_tries_many_passwords_does_not_flood_the_log() {
+        let mut refusals = Refusals::default();
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(refusals.tell(at(0)), Some(0));
+        assert_eq!(refusals.tell(at(1)), None);
+        assert_eq!(refusals.tell(at(999)), None);
+        assert_eq!(refusals.tell(at(1000)), Some(2));
+        assert_eq!(refusals.tell(at(5000)), Some(0));
     }
 
     #[test]

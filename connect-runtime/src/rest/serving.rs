@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -37,6 +37,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Whose request it is, by its address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// Serves a listener, until it is dropped; its connections end then, too.
 pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, app: Router) {
@@ -90,7 +94,7 @@ async fn requests(
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(
             TokioIo::new(Impatient::new(stream)),
-            TowerToHyperService::new(app),
+            TowerToHyperService::new(app.layer(Extension(Peer(peer)))),
         )
         .await;
     if let Err(error) = served {
