@@ -96,7 +96,7 @@ impl Source {
 
 /// Converts and transforms what is fetched for a task.
 pub(super) struct Inlet {
-    pub(super) converters: Converters,
+    pub(super) converters: Arc<Converters>,
     pub(super) transforms: Option<Transforms>,
     pub(super) tolerance: Arc<Tolerance>,
 }

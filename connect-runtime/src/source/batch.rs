@@ -33,7 +33,7 @@ pub(super) struct Send {
 /// Transforms and converts polls, and decides about records for which that fails.
 pub(super) struct Batcher {
     transforms: Option<Transforms>,
-    converters: Converters,
+    converters: Arc<Converters>,
     tolerance: Tolerance,
     /// The topic for records that are skipped.
     dead_letters: Option<Arc<str>>,
@@ -42,7 +42,7 @@ pub(super) struct Batcher {
 impl Batcher {
     pub(super) fn new(
         transforms: Option<Transforms>,
-        converters: Converters,
+        converters: Arc<Converters>,
         tolerance: Tolerance,
     ) -> Self {
         let queue = tolerance.policy().dead_letters.as_ref();
@@ -279,7 +279,7 @@ mod tests {
             ("transforms.drop.type", "Filter"),
         ]));
         let tolerance = Tolerance::for_tests(ErrorPolicy::default());
-        let batcher = Batcher::new(transforms.unwrap(), Converters::text(), tolerance);
+        let batcher = Batcher::new(transforms.unwrap(), Arc::new(Converters::text()), tolerance);
         let records = ["1", "2"].map(|text| SourceRecord::new("x".into(), text).at(at("a", 7)));
         let batch = batcher.convert(records.into()).await.unwrap();
         assert!(batch.sends.is_empty());
