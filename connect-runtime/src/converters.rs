@@ -20,6 +20,34 @@ pub(crate) struct Converters {
     header: Named<dyn HeaderConverter>,
 }
 
+/// A call of a converter may wait on its task's thread, where no order to stop is seen. Whoever gives
+/// that order has this, and lets go of it when the task has had its time.
+pub(crate) struct Guard(Arc<Converters>);
+
+impl Guard {
+    /// Lets `work` run, and once it is out of patience does not let converters wait any more.
+    pub(crate) async fn during<T>(
+        self,
+        work: impl Future<Output = T>,
+        out_of_patience: impl Future<Output = ()>,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = out_of_patience => drop(self),
+        }
+        work.await
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.key.converter.interrupt();
+        self.0.value.converter.interrupt();
+    }
+}
+
 /// A converter and its class.
 struct Named<C: ?Sized> {
     class: &'static str,
@@ -45,6 +73,11 @@ impl Converters {
             value: configured("value", &config.value_converter)?,
             header: configured_header(&config.header_converter)?,
         })
+    }
+
+    /// Ends what waits for the world outside, once whoever has the guard is gone.
+    pub(crate) fn guard(self: &Arc<Self>) -> Guard {
+        Guard(Arc::clone(self))
     }
 
     /// Converters of text.

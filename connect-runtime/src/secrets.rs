@@ -34,7 +34,8 @@ const KEY_ENDS: [&str; 9] = [
     "credentials",
 ];
 /// What a whole key ends with.
-const KEY_TAILS: [&str; 9] = [
+const KEY_TAILS: [&str; 10] = [
+    "user.info",
     "jaas.config",
     "private.key",
     "api.key",
@@ -207,6 +208,7 @@ mod tests {
     #[test]
     fn keys_of_secrets_are_known_by_their_names() {
         for key in [
+            "value.converter.basic.auth.user.info",
             "password",
             "database.password",
             "connection.userPassword",

@@ -77,7 +77,7 @@ impl Trial {
             retry_timeout: Some(Duration::ZERO),
             ..config.errors.clone()
         };
-        let converters = Converters::of(config)?;
+        let converters = Arc::new(Converters::of(config)?);
         let transforms = Transforms::of(&config.resolved)?;
         let tolerance = |policy| Tolerance::alone(&config.name, policy);
         let shared = Arc::new(tolerance(policy.clone()));

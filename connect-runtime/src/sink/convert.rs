@@ -98,7 +98,7 @@ impl Source {
 
 /// Converts and transforms what is fetched for a task.
 pub(crate) struct Inlet {
-    pub(crate) converters: Converters,
+    pub(crate) converters: Arc<Converters>,
     pub(crate) transforms: Option<Transforms>,
     pub(crate) tolerance: Arc<Tolerance>,
     /// For those who look, and the number of the task.

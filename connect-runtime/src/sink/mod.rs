@@ -55,7 +55,8 @@ const PUT_RETRY: Duration = Duration::from_millis(100);
 
 /// Runs a sink task once: until it is told to stop, or fails.
 pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
-    let converters = Converters::of(&setup.connector)?;
+    let converters = Arc::new(Converters::of(&setup.connector)?);
+    let guard = converters.guard();
     let transforms = Transforms::of(&setup.connector.resolved)?;
     let tolerance = Arc::new(Tolerance::of(&setup));
     let mut target = setup.target.clone();
@@ -94,7 +95,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         next_look: Instant::now(),
         moved: Instant::now(),
         retry: Backoff::new(PUT_RETRY, retry_max),
-        setup,
+        setup: setup.clone(),
         consumer,
         call_patience,
         events: VecDeque::new(),
@@ -116,7 +117,8 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         flush_refused: false,
         redelivery: Redelivery::default(),
     };
-    sink.run(started).await
+    let patience = setup.out_of_patience();
+    guard.during(sink.run(started), patience).await
 }
 
 async fn open_dead_letters(

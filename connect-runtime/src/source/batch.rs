@@ -35,7 +35,7 @@ pub(super) struct Send {
 /// Transforms and converts polls, and decides about records for which that fails.
 pub(crate) struct Batcher {
     transforms: Option<Transforms>,
-    converters: Converters,
+    converters: Arc<Converters>,
     tolerance: Tolerance,
     /// The topic for records that are skipped.
     dead_letters: Option<Arc<str>>,
@@ -46,7 +46,7 @@ pub(crate) struct Batcher {
 impl Batcher {
     pub(crate) fn new(
         transforms: Option<Transforms>,
-        converters: Converters,
+        converters: Arc<Converters>,
         tolerance: Tolerance,
         tap: (Arc<Tap>, u32),
     ) -> Self {
@@ -355,7 +355,7 @@ mod tests {
         let tolerance = Tolerance::for_tests(ErrorPolicy::default());
         let batcher = Batcher::new(
             transforms.unwrap(),
-            Converters::text(),
+            Arc::new(Converters::text()),
             tolerance,
             Default::default(),
         );

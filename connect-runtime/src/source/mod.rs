@@ -74,7 +74,8 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         producer = producer(&setup, &tolerance) => Arc::new(producer?),
         () = next_stop(&mut target) => return Ok(()),
     };
-    let converters = Converters::of(&setup.connector)?;
+    let converters = Arc::new(Converters::of(&setup.connector)?);
+    let guard = converters.guard();
     let transforms = Transforms::of(&setup.connector.resolved)?;
     let control = Arc::new(Control::new(setup.reporter.clone()));
     let tap = (setup.shared.taps.of(&setup.id.connector), setup.id.task);
@@ -103,7 +104,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
     };
     let room = Room::open(&setup.id.to_string(), setup.span(), room.run());
     let source = SourceLoop {
-        setup,
+        setup: setup.clone(),
         producer,
         commands,
         submitted: Mutex::default(),
@@ -112,7 +113,8 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         on_the_way,
         news: Notify::new(),
     };
-    source.run(room, events).await
+    let patience = setup.out_of_patience();
+    guard.during(source.run(room, events), patience).await
 }
 
 /// Also makes sure of the topic for dead letters, if there is one.

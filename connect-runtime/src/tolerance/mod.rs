@@ -241,11 +241,14 @@ impl Tolerance {
     }
 
     fn judge(&self, bad: &BadRecord, record: Option<&dyn fmt::Display>) -> Result<(), TaskFailure> {
-        if self.policy.log && is_about_a_record(&bad.error) {
+        // What is retriable was tried for as long as it may be. That the world outside is away says nothing
+        // about the record, which must not be lost for it: the task ends and begins anew until it is back.
+        let is_bad = bad.error.class() == ErrorClass::Record;
+        if self.policy.log && is_bad {
             self.log(bad, record);
             self.errors().logged();
         }
-        let skips = self.takes(&bad.error);
+        let skips = self.skips() && is_bad;
         self.errors().failed(1, skips);
         match skips {
             true => {
@@ -272,7 +275,30 @@ impl Tolerance {
     }
 }
 
-/// What is retriable was tried for as long as it may be.
+/// A task that reports a record says itself that it is done with it.
 fn is_about_a_record(error: &ConnectError) -> bool {
     matches!(error.class(), ErrorClass::Record | ErrorClass::Retriable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_no_reason_to_skip_a_record() {
+        let tolerance = Tolerance::for_tests(ErrorPolicy {
+            tolerate_all: true,
+            ..ErrorPolicy::default()
+        });
+        let failed = |error| BadRecord {
+            stage: Stage::ValueConverter,
+            class: "org.example.Converter",
+            error,
+        };
+        let bad = failed(ConnectError::record("not the schema's"));
+        assert_eq!(tolerance.unknown(&bad), Ok(()));
+        let away = failed(ConnectError::retriable("the registry does not answer"));
+        let failure = tolerance.unknown(&away).unwrap_err();
+        assert_eq!(failure.cause, crate::task::Cause::Outage);
+    }
 }

@@ -32,13 +32,16 @@ pub(crate) struct Schemas<F: Format> {
     last: Mutex<Option<Arc<Writing<F::Writer>>>>,
     /// By topic and the schema's address; what is kept keeps the schema alive, so that no other can take its
     /// address.
-    writers: Mutex<Cache<(Box<str>, usize), Arc<Writing<F::Writer>>>>,
+    writers: Mutex<Writers<F::Writer>>,
     /// By subject and text, for sources that make a new schema for every record.
     ids: Mutex<Cache<(String, String), i32>>,
     /// What was refused lately and why, by subject and text, so that a source of bad records does not flood
     /// the registry.
     refused: Mutex<Cache<(String, String), (Instant, String)>>,
 }
+
+/// What writes, by topic and the address of a schema.
+type Writers<W> = Cache<(Box<str>, usize), Arc<Writing<W>>>;
 
 /// Which schema records are written with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +96,8 @@ impl<F: Format> Schemas<F> {
         })
     }
 
+    // As the converters' own.
+    #[allow(clippy::wrong_self_convention)]
     pub(crate) fn from_connect(
         &self,
         topic: &str,
@@ -190,7 +195,7 @@ impl<F: Format> Schemas<F> {
             .text(schema)
             .map_err(|problem| self.bad(&problem))?;
         let name = match self.strategy {
-            Strategy::TopicName => None,
+            Strategy::Topic => None,
             _ => self.format.record_name(&Registered {
                 text: &text,
                 references: &[],

@@ -7,20 +7,20 @@ use connect_core::ConnectError;
 pub(crate) enum Strategy {
     /// `orders-value`: one schema a topic.
     #[default]
-    TopicName,
+    Topic,
     /// `com.example.Order`: one schema a record type, whatever the topic.
-    RecordName,
+    Record,
     /// `orders-com.example.Order`.
-    TopicRecordName,
+    TopicRecord,
 }
 
 impl Strategy {
     /// By Confluent's class name, or its last part.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name.trim().rsplit('.').next()? {
-            "TopicNameStrategy" => Some(Strategy::TopicName),
-            "RecordNameStrategy" => Some(Strategy::RecordName),
-            "TopicRecordNameStrategy" => Some(Strategy::TopicRecordName),
+            "TopicNameStrategy" => Some(Strategy::Topic),
+            "RecordNameStrategy" => Some(Strategy::Record),
+            "TopicRecordNameStrategy" => Some(Strategy::TopicRecord),
             _ => None,
         }
     }
@@ -45,9 +45,9 @@ impl Strategy {
             })
         };
         Ok(match self {
-            Strategy::TopicName => format!("{topic}-{part}"),
-            Strategy::RecordName => named()?.to_owned(),
-            Strategy::TopicRecordName => format!("{topic}-{}", named()?),
+            Strategy::Topic => format!("{topic}-{part}"),
+            Strategy::Record => named()?.to_owned(),
+            Strategy::TopicRecord => format!("{topic}-{}", named()?),
         })
     }
 }

@@ -337,8 +337,11 @@ fn with_schema(read: Read, schema: &SchemaRef) -> Read {
     }
 }
 
-/// Key and value, if this is the record of a map's entry, and whether the key comes first.
-fn entry(items: &Node) -> Result<Option<(&Arc<Node>, &Arc<Node>, bool)>, String> {
+/// Key and value of a map's entry, and whether the key comes first.
+type Entry<'a> = (&'a Arc<Node>, &'a Arc<Node>, bool);
+
+/// What is in an entry, if this is the record of one.
+fn entry(items: &Node) -> Result<Option<Entry<'_>>, String> {
     let Kind::Record { name, fields, .. } = &items.kind else {
         return Ok(None);
     };
