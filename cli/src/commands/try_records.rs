@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use connect_core::ConnectorKind;
 use connect_runtime::config::connector::{ConnectorConfig, Topics};
 use connect_runtime::{Outcome, Trial, Tried};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::connector_file::{read_settings, wrong};
 use crate::listing::FormArguments;
@@ -133,14 +133,17 @@ async fn all(trial: &Trial, given: &[Given]) -> Result<Vec<Value>, CliError> {
 }
 
 fn way(line: usize, tried: Tried) -> Value {
-    let mut way = json!({"line": line, "outcome": tried.outcome.to_string()});
-    if matches!(tried.outcome, Outcome::Put | Outcome::Sent)
-        && let Some(last) = tried.steps.last()
-    {
-        way["record"] = last["record"].clone();
+    let kept = matches!(tried.outcome, Outcome::Put | Outcome::Sent);
+    let last = tried.steps.last().filter(|_| kept);
+    let record = last.and_then(|step| step.get("record")).cloned();
+    let mut way = Map::new();
+    way.insert("line".to_owned(), line.into());
+    way.insert("outcome".to_owned(), tried.outcome.to_string().into());
+    if let Some(record) = record {
+        way.insert("record".to_owned(), record);
     }
-    way["steps"] = Value::Array(tried.steps);
-    way
+    way.insert("steps".to_owned(), Value::Array(tried.steps));
+    Value::Object(way)
 }
 
 fn show(arguments: &Arguments, ways: &[Value]) -> Result<(), CliError> {

@@ -110,6 +110,6 @@ pub(super) async fn undo(
 
 async fn changes(rest: &Rest, name: &str) -> Result<Value, CliError> {
     let path = rest::path(&["connectors", name, "offsets", "history"]);
-    let mut answer = rest.get(&path).await?.success()?;
-    Ok(answer["changes"].take())
+    let answer = rest.get(&path).await?.success()?;
+    Ok(answer.get("changes").cloned().unwrap_or_default())
 }
