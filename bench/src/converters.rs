@@ -208,7 +208,7 @@ fn order(schema: &SchemaRef, number: usize) -> Outcome<Value> {
             ["Paris", "London", "Roma", "Wien"].get(number % 4).copied(),
         )?;
     let mut note = String::new();
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         write!(note, "says \"{number}\"")?;
     }
     let id = i64::try_from(number)? * 7_919;
@@ -218,7 +218,7 @@ fn order(schema: &SchemaRef, number: usize) -> Outcome<Value> {
         .with("id", id)?
         .with("customer", format!("customer number {number}"))?
         .with("amount", amount)?
-        .with("paid", number % 2 == 0)?
+        .with("paid", number.is_multiple_of(2))?
         .with("items", i32::try_from(number % 90)?)?
         .with("tags", Value::array(["new".into(), "express".into()]))?
         .with("address", address)?

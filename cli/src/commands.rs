@@ -70,7 +70,7 @@ pub fn command_line() -> Command {
         )
         .subcommand(
             try_records::Arguments::augment_args(Command::new("try"))
-                .about("Show what a connector's converters and transforms make of records, without a worker")
+                .about("Show what a connector makes of records, without a worker")
                 .after_help(try_records::NOTES),
         )
         .subcommand(

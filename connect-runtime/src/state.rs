@@ -222,8 +222,6 @@ pub(crate) enum Witness {
     Retry,
     /// The task itself.
     Task,
-    /// There are records, and none comes.
-    Standstill,
 }
 
 /// What a witness has to say.

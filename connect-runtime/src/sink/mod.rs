@@ -37,7 +37,6 @@ use crate::tolerance::{DeadLetterQueue, Tolerance};
 use crate::transforms::Transforms;
 use calls::{first_reply, overtime};
 use convert::Stretch;
-use partitions::listed;
 use redelivery::Redelivery;
 use requests::SinkRequests;
 use room::{Command, PutReply, SinkRoom};
@@ -93,7 +92,6 @@ pub(crate) async fn run(setup: Setup) -> Result<(), TaskFailure> {
         target,
         pace: Pace::new(setup.shared.config.offset_flush_interval),
         next_look: Instant::now(),
-        moved: Instant::now(),
         retry: Backoff::new(PUT_RETRY, retry_max),
         setup: setup.clone(),
         consumer,
@@ -180,8 +178,6 @@ struct SinkLoop {
     pace: Pace,
     /// When to look whether brokers answer.
     next_look: Instant,
-    /// When the task last took something, or there was nothing to take.
-    moved: Instant,
 }
 
 impl SinkLoop {
@@ -279,9 +275,7 @@ impl SinkLoop {
     /// A sink without new records and one without brokers look the same, unless somebody asks.
     fn look(&mut self) {
         self.next_look = Instant::now() + self.setup.look_interval().min(BROKER_PATIENCE / 2);
-        let behind = self.lag_max();
-        self.setup.meter.set_lag_max(behind);
-        self.look_for_standstill(behind.unwrap_or_default());
+        self.setup.meter.set_lag_max(self.lag_max());
         let patience = self.setup.shared.config.stuck_after.min(BROKER_PATIENCE);
         let lost = self.consumer.out_of_contact();
         let reason = lost.filter(|(silent, _)| *silent >= patience);
@@ -290,30 +284,6 @@ impl SinkLoop {
             format!("brokers have not answered for {seconds} s: {error}")
         });
         self.setup.reporter.waiting(Witness::Broker, reason);
-    }
-
-    /// Says so where records are there and none has come for long, while nothing else explains it.
-    fn look_for_standstill(&mut self, behind: i64) {
-        let waits = self.retry_at.is_some() || self.flush_first || !self.in_flight.is_empty();
-        if behind == 0 || waits || self.target != Target::Run {
-            self.moved = Instant::now();
-        }
-        let still = self.moved.elapsed();
-        let reason = (still >= self.setup.shared.config.stuck_after).then(|| {
-            let seconds = still.as_secs().max(1);
-            match self.paused_by_task.is_empty() {
-                true => format!(
-                    "no records have come for {seconds} s, although a partition has {behind} more; check \
-                     its leader and open transactions"
-                ),
-                false => format!(
-                    "no records have come for {seconds} s, although a partition has {behind} more; the \
-                     task has paused {}",
-                    listed(&Vec::from_iter(self.paused_by_task.iter().cloned()))
-                ),
-            }
-        });
-        self.setup.reporter.waiting(Witness::Standstill, reason);
     }
 
     async fn polled(&mut self, polled: Polled) -> Result<(), TaskFailure> {
@@ -376,7 +346,6 @@ impl SinkLoop {
     }
 
     fn taken(&mut self, put: InFlight) {
-        self.moved = Instant::now();
         for stretch in put.stretches {
             if self.owned.contains(&stretch.partition) {
                 self.put

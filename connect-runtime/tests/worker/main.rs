@@ -25,7 +25,6 @@ mod restarts;
 mod scripted;
 mod secrets;
 mod sinks;
-mod standstill;
 mod stopping;
 mod stored;
 mod tap;
