@@ -16,8 +16,9 @@ use crate::world::World;
 const PAIR: &str = "org.example.PairSourceConnector";
 
 /// What each task was started with, by connector and number.
-static STARTS: LazyLock<Mutex<BTreeMap<(String, u32), Vec<ConfigMap>>>> =
-    LazyLock::new(Mutex::default);
+type Starts = BTreeMap<(String, u32), Vec<ConfigMap>>;
+
+static STARTS: LazyLock<Mutex<Starts>> = LazyLock::new(Mutex::default);
 
 fn starts(name: &str, task: u32, key: &str) -> Vec<String> {
     let starts = STARTS.lock().unwrap();
