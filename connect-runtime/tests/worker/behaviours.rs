@@ -21,8 +21,8 @@ use crate::rest::{Rest, source};
 use crate::world::World;
 use crate::{COUNT, numbers};
 
-const SCRIPTED_SOURCE: &str = "org.example.ScriptedSourceConnector";
-const SCRIPTED_SINK: &str = "org.example.ScriptedSinkConnector";
+const SCRIPTED_SOURCE: &str = "org.example.BehavingSourceConnector";
+const SCRIPTED_SINK: &str = "org.example.BehavingSinkConnector";
 
 #[derive(Config, Clone)]
 struct Script {
@@ -35,7 +35,7 @@ struct Script {
 connect_core::register_connector! {
     /// A source that follows a script.
     pub(crate) struct ScriptedSourceFactory;
-    class = "org.example.ScriptedSourceConnector",
+    class = "org.example.BehavingSourceConnector",
     config = Script,
     source = ScriptedSource::default()
 }
@@ -43,7 +43,7 @@ connect_core::register_connector! {
 connect_core::register_connector! {
     /// A sink that follows a script.
     pub(crate) struct ScriptedSinkFactory;
-    class = "org.example.ScriptedSinkConnector",
+    class = "org.example.BehavingSinkConnector",
     config = Script,
     sink = ScriptedSink::default()
 }

@@ -119,6 +119,8 @@ struct Assigned {
     paused: bool,
     /// After an error.
     not_before: Option<Instant>,
+    /// Since when the leader that is known was replaced before the record that was read last.
+    outrun: Option<Instant>,
     high_watermark: Option<i64>,
 }
 
@@ -494,6 +496,7 @@ impl Consumer {
                     resolving: false,
                     paused: false,
                     not_before: None,
+                    outrun: None,
                     high_watermark: None,
                 });
         }

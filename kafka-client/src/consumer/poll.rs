@@ -19,6 +19,9 @@ use crate::{BrokerInfo, ClientError, ErrorCode, TopicPartition};
 const DAMAGE_PAUSE: Duration = Duration::from_secs(1);
 /// A leader that lets this pass beyond what it was allowed to wait may have been replaced.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a leader that was replaced before the record that was read last is not asked for more. A topic
+/// that was made anew begins with lower epochs, so its successor is not waited for for ever.
+const OUTRUN_MAX: Duration = Duration::from_secs(30);
 /// How often the others are asked from then on.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -350,6 +353,16 @@ impl Consumer {
                 wake_at = Some(wake_at.map_or(again, |at| at.min(again)));
                 continue;
             };
+            if position.epoch <= leader_epoch {
+                assigned.outrun = None;
+            } else if now - *assigned.outrun.get_or_insert(now) < OUTRUN_MAX {
+                // Cut off from the others it may not know, and would take this offset for one beyond
+                // the end of the log (KIP-320).
+                metadata.mark_stale(&partition.topic);
+                let again = now + self.client.config().retry_backoff;
+                wake_at = Some(wake_at.map_or(again, |at| at.min(again)));
+                continue;
+            }
             if position.checked < leader_epoch {
                 let new_leader = position.epoch >= 0 && position.checked != leader_epoch;
                 position.checked = leader_epoch;
@@ -562,8 +575,66 @@ fn learn(
 
 #[cfg(test)]
 mod tests {
+    use kafka_wire::MetadataResponse;
+    use kafka_wire::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
+
     use super::*;
     use crate::{Client, ClientConfig, ConsumerConfig};
+
+    fn led_by(leader: i32, epoch: i32) -> MetadataResponse {
+        let mut partition = MetadataResponsePartition::default();
+        partition.leader_id = leader;
+        partition.leader_epoch = epoch;
+        let mut topic = MetadataResponseTopic::default();
+        topic.name = Some("t".into());
+        topic.partitions = vec![partition];
+        let mut response = MetadataResponse::default();
+        response.topics = vec![topic];
+        response
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_was_replaced_before_the_last_record_is_not_asked_for_the_next_one() {
+        let client = Client::new(ClientConfig::new(["127.0.0.1:1"])).unwrap();
+        let mut consumer = Consumer::new(client, ConsumerConfig::default()).unwrap();
+        let partition = TopicPartition::new("t", 0);
+        consumer.assign(vec![partition.clone()]).unwrap();
+        let read = Position {
+            offset: 5964,
+            epoch: 6,
+            checked: -1,
+        };
+        consumer.partitions.get_mut(&partition).unwrap().position = Some(read);
+        let max_age = consumer.client.config().metadata_max_age;
+        consumer.client.metadata().update(&led_by(1, 5), max_age);
+        assert!(consumer.start_fetches().is_some(), "looks again");
+        assert!(consumer.fetching.is_empty());
+        assert!(!consumer.client.metadata().is_fresh("t", max_age));
+        consumer.client.metadata().update(&led_by(2, 6), max_age);
+        consumer.start_fetches();
+        assert!(consumer.fetching.contains_key(&2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_was_made_anew_is_read_in_the_end() {
+        let client = Client::new(ClientConfig::new(["127.0.0.1:1"])).unwrap();
+        let mut consumer = Consumer::new(client, ConsumerConfig::default()).unwrap();
+        let partition = TopicPartition::new("t", 0);
+        consumer.assign(vec![partition.clone()]).unwrap();
+        let read = Position {
+            offset: 3,
+            epoch: 6,
+            checked: -1,
+        };
+        consumer.partitions.get_mut(&partition).unwrap().position = Some(read);
+        let max_age = consumer.client.config().metadata_max_age;
+        consumer.client.metadata().update(&led_by(1, 0), max_age);
+        consumer.start_fetches();
+        assert!(consumer.fetching.is_empty());
+        tokio::time::sleep(OUTRUN_MAX).await;
+        consumer.start_fetches();
+        assert!(consumer.fetching.contains_key(&1));
+    }
 
     #[tokio::test]
     async fn nothing_waits_for_a_task_that_panicked() {

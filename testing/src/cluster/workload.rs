@@ -304,7 +304,11 @@ async fn work_on(room: &Shared, consumer: &mut Consumer, member: u32, polled: &P
         let position = room.group_positions.entry(batch.partition).or_default();
         *position = (*position).max(batch.next_offset);
         let partition = TopicPartition::new(TOPIC, batch.partition);
-        offsets.push((partition, OffsetAndMetadata::new(batch.next_offset)));
+        let position = OffsetAndMetadata {
+            leader_epoch: (batch.leader_epoch >= 0).then_some(batch.leader_epoch),
+            ..OffsetAndMetadata::new(batch.next_offset)
+        };
+        offsets.push((partition, position));
     }
     if offsets.is_empty() {
         return;
