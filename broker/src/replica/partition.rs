@@ -387,6 +387,9 @@ impl Partition {
             Err(_) if self.is_deleted() => Ok(()),
             Err(error) => {
                 self.unflushed_since_ms.fetch_min(since, Ordering::AcqRel);
+                if matches!(error, LogError::Corrupt { .. }) {
+                    self.note_damage();
+                }
                 Err(error)
             }
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use super::barrier::Barrier;
 use super::candidates::Candidates;
@@ -61,6 +62,8 @@ pub struct Replicas {
     /// Partitions with damage in what would be cleaned, by folder; they are left alone until the next start, so that
     /// the others have their turn.
     uncleanable: Mutex<HashSet<PathBuf>>,
+    /// Whenever damage was found in a partition.
+    pub(crate) damage_noted: Notify,
     /// What the checkpoints say of partitions that are there but could not be opened; it stays in them.
     unopened: Mutex<Unopened>,
     /// What the checkpoints say, to write them only when they change.
@@ -130,6 +133,7 @@ impl Replicas {
             }),
             clean_up_to: Mutex::default(),
             uncleanable: Mutex::default(),
+            damage_noted: Notify::new(),
             unopened: Mutex::default(),
             written: Mutex::default(),
         });

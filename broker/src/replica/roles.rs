@@ -233,10 +233,13 @@ impl Partition {
         }
     }
 
-    /// Notes that records are damaged: a leader is to propose in-sync replicas without itself, if there are others.
-    /// Answers whether there are.
-    pub(super) fn note_damage(&self) -> bool {
+    /// Notes that records are damaged: a leader is to propose in-sync replicas without itself, if there are others;
+    /// a follower copies its leader's log anew. Answers whether there are others.
+    pub(crate) fn note_damage(&self) -> bool {
         self.damaged.store(true, Ordering::Release);
+        if let Some(replicas) = self.owner() {
+            replicas.damage_noted.notify_one();
+        }
         let others = match &self.roles.lock().state {
             RoleState::Leading(leadership) => leadership.in_sync(0).0 > 1,
             RoleState::Following { .. } => false,

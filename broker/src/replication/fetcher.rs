@@ -188,6 +188,10 @@ impl Fetcher {
                 next = Some(next.map_or(until, |next| next.min(until)));
                 continue;
             }
+            if assignment.partition.is_damaged() {
+                // It copies nothing to what it has, so that it is in sync no more and may begin anew.
+                continue;
+            }
             let offsets = assignment.partition.offsets();
             let position = Position {
                 leader_epoch: assignment.leader_epoch,

@@ -140,11 +140,13 @@ impl Reconciler {
                     None => std::future::pending().await,
                 }
             };
+            let replicas = self.replicas.clone();
             tokio::select! {
                 () = stopped(&mut stop) => break,
                 changed = images.changed() => if changed.is_err() { break },
                 changed = broker_epoch.changed() => if changed.is_err() { break },
                 () = due => self.try_again().await,
+                () = replicas.damage_noted.notified() => self.repair().await,
             }
         }
         self.fetchers.stop().await;
@@ -299,11 +301,12 @@ impl Reconciler {
             let same_leader = former.is_some_and(|former| {
                 former.leader == told.leader && former.leader_epoch == told.leader_epoch
             });
-            if follows && same_leader {
+            let renewed = partition.is_damaged() && is_replaceable(self.me, state);
+            if follows && same_leader && !renewed {
                 // It may have come into sync, which ends its throttling.
                 self.copy(&partition, &kept);
-            } else if former != Some(told) {
-                if !follows || state.leader < 0 {
+            } else if former != Some(told) || renewed {
+                if !follows || state.leader < 0 || renewed {
                     self.fetchers.forget(&key);
                 }
                 changed.push((partition, kept, told));
@@ -460,15 +463,27 @@ impl Reconciler {
     /// Tries partitions again whose time has come.
     async fn try_again(&mut self) {
         let now = Instant::now();
-        let due: Vec<Key> = self
-            .retries
-            .iter()
-            .filter(|(_, retry)| retry.at <= now)
-            .map(|(key, _)| *key)
-            .collect();
+        let due = self.retries.iter();
+        let due = due.filter(|(_, retry)| retry.at <= now);
+        let due = due.map(|(key, _)| *key).collect();
+        self.look_again(due).await;
+    }
+
+    /// Has damaged replicas copied anew that may be. Others may be once they are not in sync any more, which is a
+    /// new image.
+    async fn repair(&mut self) {
+        let damaged = self.told.keys().filter(|(id, index)| {
+            let partition = self.replicas.get_by_id(*id, *index);
+            partition.is_some_and(|partition| partition.is_damaged())
+        });
+        let damaged = damaged.copied().collect();
+        self.look_again(damaged).await;
+    }
+
+    async fn look_again(&mut self, keys: Vec<Key>) {
         let image = self.image.clone();
         let mut plan = Plan::default();
-        for key in due {
+        for key in keys {
             let (id, index) = key;
             let state = image
                 .topic_by_id(&id)

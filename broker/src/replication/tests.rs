@@ -476,6 +476,30 @@ async fn a_replica_that_is_away_leaves_the_in_sync_ones_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_follower_with_damaged_records_copies_them_anew() {
+    let (cluster, leader, follower) = Cluster::of_two(&[1, 2]).await;
+    leader.commit(&["a"]).await;
+    leader.commit(&["b"]).await;
+    let segment = follower.partition().folder().join(format!("{:020}.log", 0));
+    let mut damaged = std::fs::read(&segment).unwrap();
+    damaged[16] ^= 0x10;
+    std::fs::write(&segment, damaged).unwrap();
+    follower.partition().note_damage();
+    // It copies no more, and what it has counts no more.
+    let left = async {
+        while cluster.state().isr != [1] {
+            leader.append(&["c"]).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), left).await.unwrap();
+    cluster.until_in_sync(&[1, 2]).await;
+    assert!(!follower.partition().is_damaged());
+    assert_eq!(leader.log().await, follower.log().await);
+    leader.commit(&["d"]).await;
+}
+
+#[tokio::test]
 async fn in_sync_replicas_change_although_answers_of_the_controller_are_lost() {
     let cluster = Cluster::new();
     let leader = cluster.node(1).await;
