@@ -306,6 +306,20 @@ impl Cluster {
     }
 }
 
+/// An answer in which topic "t" has one partition, and this leader.
+#[cfg(test)]
+pub(crate) fn led_by(leader: i32, epoch: i32) -> MetadataResponse {
+    let mut partition = kafka_wire::metadata_response::MetadataResponsePartition::default();
+    partition.leader_id = leader;
+    partition.leader_epoch = epoch;
+    let mut topic = kafka_wire::metadata_response::MetadataResponseTopic::default();
+    topic.name = Some("t".into());
+    topic.partitions = vec![partition];
+    let mut response = MetadataResponse::default();
+    response.topics = vec![topic];
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use kafka_wire::metadata_response::{

@@ -12,6 +12,7 @@
 
 mod boolean;
 mod byte_array;
+mod cache;
 mod json;
 mod number;
 mod registry;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 
 pub use boolean::BooleanConverter;
 pub use byte_array::ByteArrayConverter;
+pub use cache::Cache;
 pub use json::{DecimalFormat, JsonConverter, JsonPayload, ONE_OF};
 pub use number::{
     DoubleConverter, FloatConverter, IntegerConverter, LongConverter, ShortConverter,

@@ -8,8 +8,8 @@ use connect_runtime::config::connector::ConnectorConfig;
 use connect_runtime::config::{Problems, Settings};
 use connect_runtime::{State, Worker};
 use kafka_client::{
-    AlterConfigOp, AutoOffsetReset, ConfigAlteration, ConfigResource, Consumer, ConsumerConfig,
-    Header, Producer, ProducerConfig, ProducerRecord, Record, TopicPartition,
+    AutoOffsetReset, Consumer, ConsumerConfig, Header, Producer, ProducerConfig, ProducerRecord,
+    Record, TopicPartition,
 };
 use tokio::time::timeout;
 
@@ -245,17 +245,7 @@ async fn nothing_is_committed_before_the_dead_letter_is_acknowledged() {
     };
     world.until("the state says what is wrong", fails).await;
     assert_eq!(world.committed(&name).await, None);
-    let client = world.client();
-    let alteration = ConfigAlteration {
-        name: "max.message.bytes".to_owned(),
-        op: AlterConfigOp::Set,
-        value: Some("1000000".to_owned()),
-    };
-    client
-        .admin()
-        .incremental_alter_configs(&ConfigResource::topic("held-dead"), &[alteration], false)
-        .await
-        .unwrap();
+    world.let_in("held-dead").await;
     world.until_committed(&name, COUNT as i64).await;
     assert_eq!(values(&records_of(&world, "held-dead", 1).await)[0], "0");
     worker.stop().await;

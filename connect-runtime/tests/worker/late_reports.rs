@@ -4,10 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use connect_core::{ConnectError, OffsetMap, SinkRecord, SinkTaskContext};
-use kafka_client::{
-    AlterConfigOp, AutoOffsetReset, ConfigAlteration, ConfigResource, Consumer, ConsumerConfig,
-    TopicPartition,
-};
+use kafka_client::{AutoOffsetReset, Consumer, ConsumerConfig, TopicPartition};
 
 use crate::COUNT;
 use crate::scripted::{Script, sink, text};
@@ -81,21 +78,11 @@ async fn a_record_of_an_earlier_put_is_not_committed_before_its_letter_is_safe()
     let covered = world.committed("late-sink").await.unwrap_or(0);
     assert!(covered <= 7, "committed {covered} without the letter");
 
-    let client = world.client();
-    let alteration = ConfigAlteration {
-        name: "max.message.bytes".to_owned(),
-        op: AlterConfigOp::Set,
-        value: Some("1000000".to_owned()),
-    };
-    client
-        .admin()
-        .incremental_alter_configs(&ConfigResource::topic("late-dead"), &[alteration], false)
-        .await
-        .unwrap();
+    world.let_in("late-dead").await;
     world.until_committed("late-sink", COUNT as i64).await;
     let mut config = ConsumerConfig::default();
     config.auto_offset_reset = AutoOffsetReset::Earliest;
-    let mut letters = Consumer::new(client, config).unwrap();
+    let mut letters = Consumer::new(world.client(), config).unwrap();
     letters
         .assign(vec![TopicPartition::new("late-dead", 0)])
         .unwrap();

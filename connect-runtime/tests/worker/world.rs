@@ -8,7 +8,9 @@ use connect_runtime::Worker;
 use connect_runtime::config::Settings;
 use connect_runtime::config::connector::ConnectorConfig;
 use connect_runtime::config::worker::WorkerConfig;
-use kafka_client::{Client, ClientConfig, NewTopic};
+use kafka_client::{
+    AlterConfigOp, Client, ClientConfig, ConfigAlteration, ConfigResource, NewTopic,
+};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -162,6 +164,22 @@ impl World {
 
     pub(crate) fn client(&self) -> Client {
         Client::new(ClientConfig::new([self.address.clone()])).unwrap()
+    }
+
+    /// Lets a topic have records as large as topics usually may.
+    pub(crate) async fn let_in(&self, topic: &str) {
+        let client = self.client();
+        let alteration = ConfigAlteration {
+            name: "max.message.bytes".to_owned(),
+            op: AlterConfigOp::Set,
+            value: Some("1000000".to_owned()),
+        };
+        client
+            .admin()
+            .incremental_alter_configs(&ConfigResource::topic(topic), &[alteration], false)
+            .await
+            .unwrap();
+        client.close().await;
     }
 
     /// What the group of a sink connector has committed for one of its partitions, if for any.

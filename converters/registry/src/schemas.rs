@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use connect_core::converter::SchemaAndValue;
+use connect_core::converter::{Cache, SchemaAndValue};
 use connect_core::{ConnectError, ErrorClass, Problem, SchemaRef, Type, Value};
 use parking_lot::Mutex;
 
-use crate::client::{Cache, Registry, RegistryConfig};
+use crate::client::{Registry, RegistryConfig};
 use crate::format::{Format, Registered};
 use crate::subject::Strategy;
 use crate::wire::{FRAME_BYTES, frame, unframe};

@@ -575,23 +575,10 @@ fn learn(
 
 #[cfg(test)]
 mod tests {
-    use kafka_wire::MetadataResponse;
-    use kafka_wire::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 
     use super::*;
+    use crate::cluster::led_by;
     use crate::{Client, ClientConfig, ConsumerConfig};
-
-    fn led_by(leader: i32, epoch: i32) -> MetadataResponse {
-        let mut partition = MetadataResponsePartition::default();
-        partition.leader_id = leader;
-        partition.leader_epoch = epoch;
-        let mut topic = MetadataResponseTopic::default();
-        topic.name = Some("t".into());
-        topic.partitions = vec![partition];
-        let mut response = MetadataResponse::default();
-        response.topics = vec![topic];
-        response
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_leader_that_was_replaced_before_the_last_record_is_not_asked_for_the_next_one() {

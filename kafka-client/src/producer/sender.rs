@@ -636,11 +636,10 @@ fn learn(
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
-    use kafka_wire::MetadataResponse;
-    use kafka_wire::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 
     use super::super::partition::tests::{append, world};
     use super::*;
+    use crate::cluster::led_by;
 
     fn sender(producer: &super::super::Producer, partition: Partition) -> Sender {
         let mut sender = Sender::new(Arc::clone(&producer.shared));
@@ -661,18 +660,6 @@ mod tests {
         let pending = &sender.partitions[&0].pending;
         let orders: Vec<u64> = pending.iter().map(|batch| batch.order).collect();
         assert_eq!(orders, [2]);
-    }
-
-    fn led_by(leader: i32, epoch: i32) -> MetadataResponse {
-        let mut partition = MetadataResponsePartition::default();
-        partition.leader_id = leader;
-        partition.leader_epoch = epoch;
-        let mut topic = MetadataResponseTopic::default();
-        topic.name = Some("t".into());
-        topic.partitions = vec![partition];
-        let mut response = MetadataResponse::default();
-        response.topics = vec![topic];
-        response
     }
 
     #[tokio::test(start_paused = true)]

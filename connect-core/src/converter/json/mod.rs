@@ -1,6 +1,5 @@
 //! JSON, with or without its schema: Kafka's `JsonConverter`.
 
-mod cache;
 mod names;
 mod payload;
 mod read;
@@ -15,13 +14,13 @@ use bytes::Bytes;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::cache::Cache;
 use super::{Converter, SchemaAndValue};
 use crate::config::{Config, ConfigChoice, ConfigDef, ConfigMap, Problem};
 use crate::error::ConnectError;
 use crate::schema::SchemaRef;
 use crate::value::Value;
 
-use cache::Cache;
 use names::Names;
 pub use payload::{JsonPayload, ONE_OF};
 use read::{Reader, Seed, Wrong};

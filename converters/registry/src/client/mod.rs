@@ -10,7 +10,6 @@
 
 mod address;
 mod answer;
-mod cache;
 mod flight;
 mod http;
 mod setup;
@@ -24,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use connect_core::ConnectError;
+use connect_core::converter::Cache;
 use parking_lot::Mutex;
 use serde_json::{Map, Value as Json, json};
 
@@ -31,7 +31,6 @@ use answer::{Asked, Registered};
 use flight::{Flights, Interrupt};
 use http::{Http, Request};
 
-pub(crate) use cache::Cache;
 pub(crate) use setup::RegistryConfig;
 
 /// How long it is remembered that a registry has no schema of an id, so that a topic of something else

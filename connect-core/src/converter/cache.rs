@@ -1,14 +1,16 @@
 //! A cache with a limit on entries and on bytes, because what fills it comes from outside.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// All schemas of a cache together, by their texts.
+/// All schemas of a cache together, by their texts; more than enough, and a hostile topic cannot take more.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Forgets the oldest entry first.
+/// What a converter remembers of schemas: so many entries at most, and 16 MiB of what they are said to
+/// take. Forgets the oldest entry first.
 #[derive(Debug)]
-pub(crate) struct Cache<K, V> {
+pub struct Cache<K, V> {
     entries: HashMap<K, V>,
     order: VecDeque<(K, usize)>,
     entries_max: usize,
@@ -16,7 +18,8 @@ pub(crate) struct Cache<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Cache<K, V> {
-    pub(crate) fn new(entries_max: usize) -> Self {
+    /// With room for so many entries; none are kept if it is 0.
+    pub fn new(entries_max: usize) -> Self {
         Cache {
             entries: HashMap::new(),
             order: VecDeque::new(),
@@ -25,11 +28,16 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
         }
     }
 
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    /// What is remembered of a key.
+    pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.entries.get(key)
     }
 
-    pub(crate) fn put(&mut self, key: K, bytes: usize, value: V) {
+    /// Remembers a value, which takes so many bytes, unless there is one.
+    pub fn put(&mut self, key: K, bytes: usize, value: V) {
         if self.entries_max == 0 || bytes > BYTES_MAX || self.entries.contains_key(&key) {
             return;
         }
@@ -45,7 +53,8 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
         self.bytes += bytes;
     }
 
-    pub(crate) fn remove(&mut self, key: &K) {
+    /// Forgets a key.
+    pub fn remove(&mut self, key: &K) {
         if self.entries.remove(key).is_some()
             && let Some(at) = self.order.iter().position(|(other, _)| other == key)
             && let Some((_, size)) = self.order.remove(at)
@@ -71,6 +80,8 @@ mod tests {
         );
         cache.put(3, BYTES_MAX, 3);
         assert_eq!((cache.get(&2), cache.get(&3)), (None, Some(&3)));
+        cache.put(4, BYTES_MAX + 1, 4);
+        assert_eq!(cache.get(&4), None);
         cache.remove(&3);
         cache.put(4, BYTES_MAX, 4);
         assert_eq!(cache.get(&4), Some(&4), "what was removed takes no room");
